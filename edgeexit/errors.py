@@ -1,0 +1,84 @@
+"""Every error that edgeexit raises on purpose.
+
+Each class derives from :class:`EdgeExitError` and, where Python has a standard class for the
+situation, from that too, so that ``except FileNotFoundError`` works as a user expects. A message
+says what was asked, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+
+class EdgeExitError(Exception):
+    """Base of every error that edgeexit raises on purpose."""
+
+
+class BundleError(EdgeExitError, ValueError):
+    """A bundle is damaged, unsafe or of an unknown format; the message names the file."""
+
+
+class BundleNotFound(BundleError, FileNotFoundError):
+    """No bundle has this name or path."""
+
+
+class GraphError(EdgeExitError, ValueError):
+    """An ONNX graph cannot be used or split as asked."""
+
+
+class OpenCutError(GraphError):
+    """A cut does not separate what lies before it from what lies after it.
+
+    Attributes:
+        missing: Names of the tensors that cross the cut and were not named in it.
+    """
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class EngineError(EdgeExitError, RuntimeError):
+    """ONNX Runtime could not load or run a piece of a bundle."""
+
+
+class InputError(EdgeExitError, ValueError):
+    """An input has the wrong name, shape or dtype, or holds values that are not finite."""
+
+
+class InferenceCancelled(EdgeExitError):
+    """The cancel token was set before any exit had an answer."""
+
+
+class OptionError(EdgeExitError, ValueError):
+    """An option of a governor, an exit rule or a command is out of its range."""
+
+
+class PluginNotFound(EdgeExitError, LookupError):
+    """No governor or exit rule of this name is installed."""
+
+
+class DataError(EdgeExitError, ValueError):
+    """Sample data is missing, damaged or too small for what was asked."""
+
+
+class MissingExtra(EdgeExitError, ImportError):
+    """A feature needs a package that the installed extras do not bring."""
+
+
+class DeviceError(EdgeExitError, RuntimeError):
+    """Base of what can go wrong with a board, its clocks and its sensors."""
+
+
+class DeviceNotFound(DeviceError, LookupError):
+    """No device of this name is known."""
+
+
+class ProfileError(DeviceError, ValueError):
+    """A device profile is damaged or holds unknown or impossible values."""
+
+
+class ClockNotWritable(DeviceError, PermissionError):
+    """A clock could not be set; inference goes on at the clocks as they are."""
+
+
+class ClocksUnavailable(UserWarning):
+    """Warning: this machine's clocks are neither set nor metered, inference runs as it is."""

@@ -1,0 +1,329 @@
+"""The contracts of edgeexit: read this file first.
+
+Two questions are asked while a network runs, and each is answered by a pure function:
+
+* ``ExitRule.judge(Evidence) -> Verdict``: may we answer now, and if not, at which exit do we look next?
+* ``Governor.decide(Observation) -> Decision``: at which clocks does the next piece of work run?
+
+What answers them knows nothing of ONNX Runtime, files or kernels. What a board offers, real or
+simulated, is a ``Device`` with ``ClockDomain``, ``PowerMeter`` and ``Clock``.
+
+Units are SI and stand in the name: ``_hz`` int; ``_s``, ``_w``, ``_j``, ``_c`` float. Exits and segments
+count from 0. None means "not known" or "this board has no such sensor", never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    FloatArray = NDArray[np.float32]
+
+Clocks = Mapping[str, int]
+"""Clock domain name -> frequency in Hz."""
+
+Distribution = Sequence[float]
+"""Probability of each exit to be the one that answers, length ``exit_count``; 0 means impossible."""
+
+
+# --- Evidence -> Verdict ---------------------------------------------------------------------------
+
+
+class Look(NamedTuple):
+    """What one exit said about one sample."""
+
+    exit_index: int
+    label: int
+    confidence: float
+    """Largest probability."""
+    margin: float
+    """Largest probability less the second largest."""
+    logits: FloatArray
+    """(C,) float32; valid until the next inference: copy what must live longer."""
+    probabilities: FloatArray
+    """(C,) float32; valid until the next inference."""
+
+
+class Evidence(NamedTuple):
+    """All that an exit rule may use: the exits looked at so far, first to last."""
+
+    exit_count: int
+    looks: Sequence[Look]
+
+
+class Verdict(NamedTuple):
+    """An exit rule's answer.
+
+    With `stop` the newest look answers. Otherwise `next_exit` is looked at next; it lies behind the newest
+    look, and no head between the two is run.
+    """
+
+    stop: bool
+    next_exit: int
+    """The exit to look at next; with `stop` the one that answers."""
+    distribution: Distribution | None = None
+    """Forecast of the answering exit given the evidence; None where the rule has none."""
+    precision: str | None = None
+    """Reserved: variant of the next segments (for instance "int8"); None is the only one today."""
+    place: str | None = None
+    """Reserved: where the next segments run; None is this device, the only place today."""
+
+
+@runtime_checkable
+class ExitRule(Protocol):
+    """Decides from the evidence whether to stop and which exit to look at next; pure.
+
+    A rule is made by ``factory(exit_count, **parameters)``. `judge` is called once with no looks, to name the
+    first exit, and then after each look. At the last exit the engine answers without asking.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def looks_at_every_exit(self) -> bool:
+        """True if no exit is skipped: the engine then fuses each head into its segment."""
+
+    def judge(self, evidence: Evidence) -> Verdict: ...
+
+
+# --- Observation -> Decision -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PointCosts:
+    """What a bundle's pieces cost at one operating point of a board, for one sample.
+
+    `segment_*` have one entry a segment, `head_*` one an exit.
+    """
+
+    clocks: Clocks
+    idle_power_w: float
+    segment_latency_s: tuple[float, ...]
+    segment_energy_j: tuple[float, ...]
+    head_latency_s: tuple[float, ...]
+    head_energy_j: tuple[float, ...]
+
+
+class Work(NamedTuple):
+    """Latency and energy of some pieces, one after the other."""
+
+    latency_s: float
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """Latency and energy of one bundle's segments and heads at each operating point of one board.
+
+    `points` go from the slowest to the fastest operating point. `exit_segments[e]` is the segment after which exit
+    `e` can be looked at. `source` says where the figures are from: "modelled" or "measured".
+    """
+
+    points: tuple[PointCosts, ...]
+    exit_segments: tuple[int, ...]
+    switch_latency_s: float
+    switch_energy_j: float
+    source: str
+    _sums: tuple[tuple[tuple[float, ...], ...], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rows = (
+            (p.segment_latency_s, p.segment_energy_j, p.head_latency_s, p.head_energy_j) for p in self.points
+        )
+        sums = tuple(tuple(tuple(accumulate(row, initial=0.0)) for row in point) for point in rows)
+        object.__setattr__(self, "_sums", sums)
+
+    def work(self, point: int, segments_done: int, exit_index: int, *, first_head: int | None = None) -> Work:
+        """Return what remains until exit `exit_index` has answered, at operating point `point`.
+
+        Args:
+            point: Index into `points`.
+            segments_done: How many segments have run.
+            exit_index: The exit that answers; its head is counted.
+            first_head: If given, the heads `first_head` to `exit_index` are all counted: the cost of a rule that
+                looks at every exit.
+        """
+        latency, energy, head_latency, head_energy = self._sums[point]
+        end = max(self.exit_segments[exit_index] + 1, segments_done)
+        first = exit_index if first_head is None else min(first_head, exit_index)
+        return Work(
+            latency[end] - latency[segments_done] + head_latency[exit_index + 1] - head_latency[first],
+            energy[end] - energy[segments_done] + head_energy[exit_index + 1] - head_energy[first],
+        )
+
+    def scaled(self, factor: float) -> CostTable:
+        """Return the table for `factor` samples at once, taking cost as proportional to their number."""
+        points = tuple(
+            PointCosts(
+                clocks=p.clocks,
+                idle_power_w=p.idle_power_w,
+                segment_latency_s=tuple(factor * x for x in p.segment_latency_s),
+                segment_energy_j=tuple(factor * x for x in p.segment_energy_j),
+                head_latency_s=tuple(factor * x for x in p.head_latency_s),
+                head_energy_j=tuple(factor * x for x in p.head_energy_j),
+            )
+            for p in self.points
+        )
+        return CostTable(points, self.exit_segments, self.switch_latency_s, self.switch_energy_j, self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a governor may know when it chooses the clocks for the next piece of work."""
+
+    now_s: float
+    segments_done: int
+    """Segments of this inference that have run; 0 before the first."""
+    next_exit: int
+    """The exit that will be looked at next."""
+    exit_count: int
+    exit_distribution: Distribution | None
+    looks_at_every_exit: bool
+    """True if the heads before `next_exit` and after it are all run, False if only the exits looked at."""
+    operating_points: Mapping[str, tuple[int, ...]]
+    """Frequencies that are allowed now, ascending, for each clock domain."""
+    clocks: Clocks
+    """Current frequencies."""
+    cost_table: CostTable | None
+    deadline_s: float | None
+    """When the answer is due, on the scale of `now_s`."""
+    load: float | None = None
+    """Busy share of the time since the governor was asked for the inference before, 0 to 1."""
+    power_w: float | None = None
+    temperature_c: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A governor's answer: the clocks to set (an empty mapping leaves them), and how deep the network may run."""
+
+    clocks: Clocks
+    max_exit: int | None = None
+    reason: str = ""
+
+
+@runtime_checkable
+class Governor(Protocol):
+    """Chooses clocks; pure: no I/O, no clock reading, no randomness, no memory."""
+
+    @property
+    def name(self) -> str: ...
+
+    def decide(self, observation: Observation) -> Decision: ...
+
+
+# --- What a board offers ---------------------------------------------------------------------------
+
+
+class EnergySource(Enum):
+    """Where an energy figure is from."""
+
+    COUNTER = "counter"
+    INTEGRATED = "integrated"
+    MODELLED = "modelled"
+    SIMULATED = "simulated"
+
+
+class Applied(NamedTuple):
+    """What became of a request to set a clock."""
+
+    requested_hz: int
+    effective_hz: int
+    verified_by: str
+    """How `effective_hz` is known, for instance "read back"."""
+    elapsed_s: float
+
+
+class Workload(NamedTuple):
+    """The work in a bundle's pieces: multiply-accumulates (MACs) for one sample."""
+
+    segment_macs: tuple[int, ...]
+    head_macs: tuple[int, ...]
+    exit_segments: tuple[int, ...]
+
+
+class Clock(Protocol):
+    """A steady clock."""
+
+    def now_s(self) -> float: ...
+
+    def sleep_s(self, duration_s: float) -> None: ...
+
+
+class ClockDomain(Protocol):
+    """Cores or a GPU that share one clock. Only the lease sets it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def operating_points_hz(self) -> tuple[int, ...]:
+        """Frequencies that may be asked for, ascending; none lies above what was allowed at the start."""
+
+    def read_hz(self) -> int: ...
+
+    def set_hz(self, frequency_hz: int) -> Applied:
+        """Ask for a frequency.
+
+        Raises:
+            ClockNotWritable: If the clock cannot be set.
+        """
+
+
+class PowerMeter(Protocol):
+    """Energy since some start, as a running sum."""
+
+    @property
+    def source(self) -> EnergySource: ...
+
+    def read_energy_j(self) -> float | None:
+        """Return the energy so far in joules, or None if it cannot be read now."""
+
+
+@runtime_checkable
+class Device(Protocol):
+    """A board, real or simulated."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def simulated(self) -> bool: ...
+
+    @property
+    def domains(self) -> Mapping[str, ClockDomain]: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def meter(self) -> PowerMeter | None: ...
+
+    def modelled_costs(self, workload: Workload) -> CostTable | None:
+        """Return the cost table that the board's profile predicts, or None if it has no model."""
+
+    def work_done(self, macs: int) -> None:
+        """Tell the board that `macs` multiply-accumulates have just run. Only a simulated board uses it."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+Parameters = Mapping[str, Any]
+"""Keyword arguments of a governor's or an exit rule's factory, as they stand in JSON."""

@@ -1,0 +1,1 @@
+"""The bundles that ship with edgeexit, and a few hundred images to try them on: data, no code."""

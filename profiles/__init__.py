@@ -1,0 +1,1 @@
+"""Board descriptions, one JSON file a board: data, no code."""

@@ -1,0 +1,52 @@
+"""Where the folders land when installed, and the plug-ins that ship; all else is in pyproject.toml."""
+
+from setuptools import setup
+
+PACKAGE_DIR = {
+    "edgeexit": "edgeexit",
+    "edgeexit.governors": "governors",
+    "edgeexit.profiles": "profiles",
+}
+PACKAGES = [
+    "edgeexit",
+    "edgeexit.bundle",
+    "edgeexit.cli",
+    "edgeexit.device",
+    "edgeexit.exits",
+    "edgeexit.governors",
+    "edgeexit.offline",
+    "edgeexit.offline.graph",
+    "edgeexit.profiles",
+    "edgeexit.reference",
+    "edgeexit.runtime",
+    "edgeexit.testing",
+]
+PACKAGE_DATA = {
+    "edgeexit": ["py.typed"],
+    "edgeexit.profiles": ["*.json"],
+    "edgeexit.reference": ["*.npz", "*/*.json", "*/*.onnx"],
+}
+ENTRY_POINTS = {
+    "console_scripts": ["edgeexit = edgeexit.cli:main"],
+    "edgeexit.governors": [
+        "deadline = edgeexit.governors.deadline:Deadline",
+        "fixed = edgeexit.governors.fixed:Fixed",
+        "performance = edgeexit.governors.performance:Performance",
+        "powersave = edgeexit.governors.powersave:Powersave",
+        "predictive-exit = edgeexit.governors.predictive_exit:PredictiveExit",
+        "stock = edgeexit.governors.stock:Stock",
+    ],
+    "edgeexit.exit_rules": [
+        "check-and-cap = edgeexit.exits.check_and_cap:CheckAndCap",
+        "entropy = edgeexit.exits.entropy:Entropy",
+        "fixed = edgeexit.exits.fixed:Fixed",
+        "forecast = edgeexit.exits.forecast:Forecast",
+        "last = edgeexit.exits.last:Last",
+        "margin = edgeexit.exits.margin:Margin",
+        "patience = edgeexit.exits.patience:Patience",
+        "predictive-exit = edgeexit.exits.predictive_exit:PredictiveExit",
+        "threshold = edgeexit.exits.threshold:Threshold",
+    ],
+}
+
+setup(package_dir=PACKAGE_DIR, packages=PACKAGES, package_data=PACKAGE_DATA, entry_points=ENTRY_POINTS)
