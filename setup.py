@@ -10,6 +10,7 @@ PACKAGE_DIR = {
 PACKAGES = [
     "edgeexit",
     "edgeexit.bundle",
+    "edgeexit.bundle.graph",
     "edgeexit.cli",
     "edgeexit.device",
     "edgeexit.exits",

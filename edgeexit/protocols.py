@@ -138,9 +138,7 @@ class CostTable:
     _sums: tuple[tuple[tuple[float, ...], ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        rows = (
-            (p.segment_latency_s, p.segment_energy_j, p.head_latency_s, p.head_energy_j) for p in self.points
-        )
+        rows = ((p.segment_latency_s, p.segment_energy_j, p.head_latency_s, p.head_energy_j) for p in self.points)
         sums = tuple(tuple(tuple(accumulate(row, initial=0.0)) for row in point) for point in rows)
         object.__setattr__(self, "_sums", sums)
 
@@ -161,6 +159,20 @@ class CostTable:
             latency[end] - latency[segments_done] + head_latency[exit_index + 1] - head_latency[first],
             energy[end] - energy[segments_done] + head_energy[exit_index + 1] - head_energy[first],
         )
+
+    def allowed_points(self, operating_points: Mapping[str, tuple[int, ...]]) -> list[int]:
+        """Return the indexes of the points whose clocks are all among `operating_points`, slowest first.
+
+        There are none if the table is of a board with other clock domains.
+        """
+        indexes = []
+        for index, point in enumerate(self.points):
+            for name, frequency_hz in point.clocks.items():
+                if frequency_hz not in operating_points.get(name, ()):
+                    break
+            else:
+                indexes.append(index)
+        return indexes
 
     def scaled(self, factor: float) -> CostTable:
         """Return the table for `factor` samples at once, taking cost as proportional to their number."""
