@@ -1,0 +1,316 @@
+"""What a bundle's manifest.json says: its records, read strictly and written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgeexit.bundle.strict_json import JsonNode, parse_json
+from edgeexit.errors import BundleError
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+DTYPE_NAMES: Final = frozenset(
+    {"float16", "float32", "float64", "bfloat16", "bool"}
+    | {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+)
+IMAGE_MODES: Final = {"L": 1, "RGB": 3}
+"""Image mode (of Pillow) -> number of channels."""
+
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
+Dimension = int | str
+"""A size, or the name of one that is known at run time alone, such as "N"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named value; `shape` is None where even its rank is unknown."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dimension, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How an image becomes the network's input: (pixel * scale - mean) / std, channel by channel.
+
+    Attributes:
+        mode: "L" or "RGB".
+        size: (height, width) in pixels.
+        layout: "NCHW" or "NHWC".
+        scale: Factor for pixels of 0 to 255.
+        mean: One a channel.
+        std: One a channel, none 0.
+    """
+
+    mode: str
+    size: tuple[int, int]
+    layout: str
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of the backbone: an ONNX file, the names of the values it takes and makes, and its work for one sample."""
+
+    file: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    macs: int
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A head behind a segment and the names of its evidence.
+
+    Attributes:
+        index: Of the exit, from 0.
+        segment: Index of the segment after which it can be looked at.
+        file: ONNX file of its head.
+        inputs: Names of the values that the head takes.
+        logits: (N, C) float32. This one and the next may be made by a segment already; then the head's file does
+            not return them, see `Bundle.head_outputs`.
+        probabilities: (N, C) float32.
+        top_values: (N, min(2, C)) float32, the largest probabilities in falling order.
+        top_labels: (N, min(2, C)) int64, their classes.
+        macs: Multiply-accumulates of the head for one sample.
+        parameters: Number of its weights.
+    """
+
+    index: int
+    segment: int
+    file: str
+    inputs: tuple[str, ...]
+    logits: str
+    probabilities: str
+    top_values: str
+    top_labels: str
+    macs: int
+    parameters: int
+
+    @property
+    def outputs(self) -> tuple[str, str, str, str]:
+        """Names of logits, probabilities, top values and top labels."""
+        return self.logits, self.probabilities, self.top_values, self.top_labels
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What a file must be to be the one that was written."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that manifest.json says; `edgeexit.bundle.Bundle` documents the fields."""
+
+    name: str
+    created_by: str
+    inputs: tuple[Tensor, ...]
+    preprocess: Preprocess | None
+    labels: tuple[str, ...] | None
+    segments: tuple[Segment, ...]
+    exits: tuple[Exit, ...]
+    tensors: Mapping[str, Tensor]
+    output: str
+    files: Mapping[str, FileRecord]
+
+    def head_outputs(self, exit_index: int) -> tuple[str, ...]:
+        """Return which of an exit's values its head makes; the others are outputs of segments up to its own."""
+        record = self.exits[exit_index]
+        made = {v for segment in self.segments[: record.segment + 1] for v in segment.outputs}
+        return tuple(v for v in record.outputs if v not in made)
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        data: The bytes of manifest.json.
+        where: Its path, for error messages.
+
+    Raises:
+        BundleError: If a key is unknown or missing, a value has the wrong type, the format number is not known here,
+            a file name leads out of the bundle, or the pieces do not fit together.
+    """
+    value = parse_json(data, where)
+    if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
+        raise BundleError(
+            f"{where}: format {value['format']!r} is unknown here, this edgeexit reads format {FORMAT}; "
+            "split the model again, or install the edgeexit that wrote the bundle"
+        )
+    manifest = _manifest(JsonNode(value, where))
+    _check_names(manifest, where)
+    return manifest
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Return manifest.json for `manifest`: UTF-8, indented, the same bytes for the same manifest."""
+    document = {
+        "format": FORMAT,
+        "name": manifest.name,
+        "created_by": manifest.created_by,
+        "inputs": [{"name": t.name, **_tensor_json(t)} for t in manifest.inputs],
+        "preprocess": None if manifest.preprocess is None else _plain(manifest.preprocess),
+        "labels": None if manifest.labels is None else list(manifest.labels),
+        "segments": [_plain(s) for s in manifest.segments],
+        "exits": [_exit_json(e) for e in manifest.exits],
+        "tensors": {name: _tensor_json(t) for name, t in sorted(manifest.tensors.items())},
+        "output": manifest.output,
+        "files": {name: {"sha256": f.sha256, "bytes": f.size} for name, f in sorted(manifest.files.items())},
+    }
+    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    values = ((name, getattr(record, name)) for name in record.__slots__)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+
+
+def _tensor_json(tensor: Tensor) -> dict[str, Any]:
+    return {"dtype": tensor.dtype, "shape": None if tensor.shape is None else list(tensor.shape)}
+
+
+def _exit_json(record: Exit) -> dict[str, Any]:
+    names = ("logits", "probabilities", "top_values", "top_labels")
+    document = {key: value for key, value in _plain(record).items() if key not in (*names, "index")}
+    document["outputs"] = {name: getattr(record, name) for name in names}
+    return document
+
+
+def _manifest(node: JsonNode) -> Manifest:
+    keys = ("format", "name", "created_by", "inputs", "preprocess", "labels")
+    more = ("segments", "exits", "tensors", "output", "files")
+    number, name, by, inputs, preprocess, labels, segments, exits, tensors, output, files = node.record(*keys, *more)
+    if isinstance(number.value, bool) or not isinstance(number.value, int):
+        raise number.refuse(f"expected {FORMAT}")
+    for file in files.value if isinstance(files.value, dict) else ():
+        _file_name(JsonNode(file, files.where))
+    return Manifest(
+        name=name.text(),
+        created_by=by.text(),
+        inputs=inputs.items(_named_tensor, at_least=1),
+        preprocess=preprocess.optional(_preprocess),
+        labels=labels.optional(lambda n: n.items(JsonNode.text, at_least=1)),
+        segments=segments.items(_segment, at_least=1),
+        exits=tuple(_exit(n, i) for i, n in enumerate(exits.items(lambda n: n, at_least=1))),
+        tensors={name: Tensor(name, dtype, shape) for name, (dtype, shape) in tensors.table(_tensor).items()},
+        output=output.text(),
+        files=files.table(_file_record),
+    )
+
+
+def _named_tensor(node: JsonNode) -> Tensor:
+    name, dtype, shape = node.record("name", "dtype", "shape")
+    return Tensor(name.text(), dtype.one_of(DTYPE_NAMES), _shape(shape))
+
+
+def _tensor(node: JsonNode) -> tuple[str, tuple[Dimension, ...] | None]:
+    dtype, shape = node.record("dtype", "shape")
+    return dtype.one_of(DTYPE_NAMES), _shape(shape)
+
+
+def _shape(node: JsonNode) -> tuple[Dimension, ...] | None:
+    return node.optional(lambda n: n.items(lambda d: d.text() if isinstance(d.value, str) else d.count()))
+
+
+def _preprocess(node: JsonNode) -> Preprocess:
+    mode, size, layout, scale, mean, std = node.record("mode", "size", "layout", "scale", "mean", "std")
+    channels = IMAGE_MODES[mode.one_of(IMAGE_MODES)]
+    record = Preprocess(
+        mode=mode.text(),
+        size=_pair(size),
+        layout=layout.one_of(frozenset(("NCHW", "NHWC"))),
+        scale=scale.number(),
+        mean=mean.items(JsonNode.number),
+        std=std.items(JsonNode.number),
+    )
+    if len(record.mean) != channels or len(record.std) != channels or 0.0 in record.std:
+        raise node.refuse(f"mode {record.mode} needs {channels} numbers in mean and in std, and no 0 in std")
+    return record
+
+
+def _pair(node: JsonNode) -> tuple[int, int]:
+    sizes = node.items(JsonNode.count)
+    if len(sizes) != 2 or 0 in sizes:
+        raise node.refuse("expected [height, width] in pixels")
+    return sizes[0], sizes[1]
+
+
+def _segment(node: JsonNode) -> Segment:
+    file, inputs, outputs, macs, parameters = node.record("file", "inputs", "outputs", "macs", "parameters")
+    return Segment(
+        _file_name(file),
+        inputs.items(JsonNode.text, at_least=1),
+        outputs.items(JsonNode.text, at_least=1),
+        macs.count(),
+        parameters.count(),
+    )
+
+
+def _exit(node: JsonNode, index: int) -> Exit:
+    segment, file, inputs, outputs, macs, parameters = node.record(
+        "segment", "file", "inputs", "outputs", "macs", "parameters"
+    )
+    logits, probabilities, top_values, top_labels = outputs.record(
+        "logits", "probabilities", "top_values", "top_labels"
+    )
+    return Exit(
+        index=index,
+        segment=segment.count(),
+        file=_file_name(file),
+        inputs=inputs.items(JsonNode.text, at_least=1),
+        logits=logits.text(),
+        probabilities=probabilities.text(),
+        top_values=top_values.text(),
+        top_labels=top_labels.text(),
+        macs=macs.count(),
+        parameters=parameters.count(),
+    )
+
+
+def _file_name(node: JsonNode) -> str:
+    return node.matching(_FILE_NAME, "the plain name of a file in the bundle, no absolute, parent or nested path")
+
+
+def _file_record(node: JsonNode) -> FileRecord:
+    sha256, size = node.record("sha256", "bytes")
+    return FileRecord(sha256.matching(_SHA256, "64 hexadecimal digits"), size.count())
+
+
+def _check_names(manifest: Manifest, where: str) -> None:
+    """Check that every piece finds its inputs, and that the exits stand where they may."""
+    known = {t.name for t in manifest.inputs}
+    behind = [e.segment for e in manifest.exits]
+    if behind != sorted(set(behind)) or behind[-1] != len(manifest.segments) - 1:
+        raise BundleError(f"{where}: exits: must be in order of their segments, the last behind the last segment")
+    for index, segment in enumerate(manifest.segments):
+        _check_inputs(segment.inputs, known, f"{where}: segments[{index}]")
+        known.update(segment.outputs)
+        for head in (e for e in manifest.exits if e.segment == index):
+            _check_inputs(head.inputs, known, f"{where}: exits[{head.index}]")
+    made = {name for segment in manifest.segments for name in segment.outputs}
+    if made != manifest.tensors.keys():
+        name = min(made ^ manifest.tensors.keys())
+        raise BundleError(f"{where}: tensors: must name all outputs of the segments and no others, see {name!r}")
+    if manifest.output not in manifest.segments[-1].outputs:
+        raise BundleError(f"{where}: output: {manifest.output!r} is no output of the last segment")
+    for file in (*(s.file for s in manifest.segments), *(e.file for e in manifest.exits)):
+        if file not in manifest.files:
+            raise BundleError(f"{where}: files: {file!r} is missing; write the bundle again")
+
+
+def _check_inputs(names: tuple[str, ...], known: set[str], where: str) -> None:
+    for name in names:
+        if name not in known:
+            raise BundleError(f"{where}: inputs: {name!r} is made by no segment before it and is no input")
