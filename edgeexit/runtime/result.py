@@ -1,0 +1,46 @@
+"""What a session returns for one input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from edgeexit.protocols import Clocks, EnergySource, FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """The clocks that were chosen before a piece of the work, and why."""
+
+    segments_done: int
+    clocks: Clocks
+    reason: str
+
+
+class Result(NamedTuple):
+    """The answer for one input.
+
+    `energy_j` is None without a meter, and `energy_source` says where it is from. In a batch, latency and energy are
+    those of the whole batch up to this sample's answer.
+    """
+
+    label: int
+    class_name: str | None
+    probabilities: FloatArray
+    """(C,) float32."""
+    exit_index: int
+    exits_looked_at: tuple[int, ...]
+    latency_s: float
+    energy_j: float | None
+    energy_source: EnergySource | None
+    clock_steps: tuple[ClockStep, ...]
+    reason: str
+    """Why this exit answered: "exit rule", "last exit", "deepest exit allowed", "deadline" or "cancelled"."""
+    deadline_met: bool | None
+    """None where no deadline was given."""
+
+    @property
+    def clocks(self) -> Clocks:
+        """The clocks at the answer; empty where no clock was chosen."""
+        return self.clock_steps[-1].clocks if self.clock_steps else {}
