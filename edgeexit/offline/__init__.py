@@ -1,1 +1,9 @@
-"""TODO."""
+"""What is done once, on any machine: prepare, fit, calibrate, compare.
+
+* `graph`: cut an ONNX model into a bundle;
+* `traces`, `record`: what every exit says about a data set; `replay`: exit rules on that, without the network;
+* `fit`: the predictor; `candidates`, `calibrate`: settings of every exit rule;
+* `policy_table`, `policy_text`, `comparison`, `bootstrap`, `forecast_quality`, `wall_time`: rules compared;
+* `demo`, `demo_text`, `demo_findings`, `plots`, `clairvoyant`: rules and governors together on a simulated board;
+* `fashion_mnist`, `reference_nets`, `train`, `export`, `reference`: the reference bundles.
+"""

@@ -16,6 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from edgeexit.errors import DataError
+
 DEFAULT_FOLDER: Final = Path("/usr/share/datasets/fashion-mnist")
 """Where `apt-get install dataset-fashion-mnist` puts the files."""
 
@@ -41,12 +43,8 @@ SPLIT_SEED: Final = 2206_04685
 _UNSIGNED_BYTE: Final = 0x08
 
 
-class FashionMnistMissing(FileNotFoundError):
+class FashionMnistMissing(DataError, FileNotFoundError):
     """A Fashion-MNIST file is not where it was looked for."""
-
-
-class FashionMnistDamaged(ValueError):
-    """A Fashion-MNIST file is there but is not what its name says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,8 @@ class LabelledImages:
     def __post_init__(self) -> None:
         """Refuse images and labels of different number."""
         if len(self.images) != len(self.labels):
-            raise FashionMnistDamaged(
-                f"{len(self.images)} images but {len(self.labels)} labels: "
-                "take both files from the same package"
+            raise DataError(
+                f"{len(self.images)} images but {len(self.labels)} labels: take both files from the same package"
             )
 
     def __len__(self) -> int:
@@ -107,7 +104,7 @@ def load_fashion_mnist(folder: Path = DEFAULT_FOLDER) -> FashionMnist:
 
     Raises:
         FashionMnistMissing: A file is not there.
-        FashionMnistDamaged: A file is not an idx file of the expected shape.
+        DataError: A file is not an idx file of the expected shape.
     """
     known = _load_part(folder, "train")
     order = np.random.default_rng(SPLIT_SEED).permutation(len(known))
@@ -146,15 +143,14 @@ def _load_idx(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
     data = _unzip(path)
     header = 4 + 4 * dimensions
     if data[:4] != bytes((0, 0, _UNSIGNED_BYTE, dimensions)):
-        raise FashionMnistDamaged(
+        raise DataError(
             f"{path}: expected an idx file of bytes in {dimensions} dimensions, "
             f"found a file that begins with {data[:4].hex()}; install the package again"
         )
     shape = tuple(int(size) for size in np.frombuffer(data[4:header], dtype=">u4"))
     if len(data) - header != math.prod(shape):
-        raise FashionMnistDamaged(
-            f"{path}: the header announces {shape}, {len(data) - header} bytes follow; "
-            "install the package again"
+        raise DataError(
+            f"{path}: the header announces {shape}, {len(data) - header} bytes follow; install the package again"
         )
     return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
 
@@ -169,6 +165,4 @@ def _unzip(path: Path) -> bytes:
             "run `apt-get install dataset-fashion-mnist`, or name the folder that has it"
         ) from error
     except (gzip.BadGzipFile, EOFError) as error:
-        raise FashionMnistDamaged(
-            f"{path} is not a complete gzip file ({error}); install the package again"
-        ) from error
+        raise DataError(f"{path} is not a complete gzip file ({error}); install the package again") from error

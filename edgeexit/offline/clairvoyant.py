@@ -1,0 +1,99 @@
+"""Clock choices with hindsight, worked out from a cost table: a bound, and the best clock that never changes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edgeexit.protocols import CostTable, PointCosts, Work
+
+ROUNDING = 1e-9
+"""Share of a time that rounding may cost: a deadline is kept if it is missed by less."""
+
+
+class Step(NamedTuple):
+    """A faster operating point for one piece: what it saves and what it costs beyond idling."""
+
+    price: float
+    """Joules for each second saved."""
+    saved_s: float
+
+
+def clairvoyant_work(table: CostTable, exit_index: int, deadline_s: float) -> Work:
+    """Return a lower bound of the energy until the deadline, where exit `exit_index` is known in advance to answer.
+
+    Only the segments up to that exit and its head run, switching is free, and each piece runs at the operating points
+    that suit it best. A piece may even change its clock halfway: this is the linear relaxation of the choice of one
+    point for each piece, so no real choice needs less. It is solved exactly by buying time where it is cheapest: all
+    pieces begin at the point that draws least beyond idling, and the steps along each piece's lower convex hull to
+    faster points are taken in the order of their price, the last one in part.
+
+    Args:
+        table: Costs of the bundle on the board.
+        exit_index: The exit that answers.
+        deadline_s: Length of the period; what the work leaves of it is idled away.
+
+    Returns:
+        Latency of the answer, and energy of the whole period, idling included. The latency lies above the deadline if
+        the work does not fit at any clock.
+    """
+    idle_w = min(point.idle_power_w for point in table.points)
+    latency_s = extra_j = 0.0
+    steps: list[Step] = []
+    for piece in _pieces(table, exit_index):
+        options = [(work.latency_s, work.energy_j - idle_w * work.latency_s) for work in piece]
+        start = min(options, key=lambda option: (option[1], option[0]))
+        latency_s, extra_j = latency_s + start[0], extra_j + start[1]
+        steps.extend(_hull(options, start))
+    for step in sorted(steps):
+        late_s = latency_s - deadline_s
+        if late_s <= 0.0:
+            break
+        saved_s = min(step.saved_s, late_s)
+        latency_s, extra_j = latency_s - saved_s, extra_j + step.price * saved_s
+    return Work(latency_s, extra_j + idle_w * max(deadline_s, latency_s))
+
+
+def best_fixed_point(table: CostTable, deadline_s: float, *, looks_at_every_exit: bool) -> PointCosts:
+    """Return the operating point that draws least over a period among those that keep the deadline in the worst case.
+
+    The worst case is the whole network, with all heads if the rule looks at every exit. It also stands for the work
+    whose energy is compared. If it is late at every point, the fastest is returned.
+
+    Args:
+        table: Costs of the bundle on the board.
+        deadline_s: Length of the period.
+        looks_at_every_exit: From the exit rule.
+    """
+    last = len(table.exit_segments) - 1
+    works = [
+        table.work(index, 0, last, first_head=0 if looks_at_every_exit else None) for index in range(len(table.points))
+    ]
+    in_time = [index for index, work in enumerate(works) if work.latency_s <= deadline_s * (1.0 + ROUNDING)]
+    if not in_time:
+        return table.points[min(range(len(works)), key=lambda index: works[index].latency_s)]
+
+    def period_j(index: int) -> float:
+        return works[index].energy_j + table.points[index].idle_power_w * (deadline_s - works[index].latency_s)
+
+    return table.points[min(in_time, key=period_j)]
+
+
+def _pieces(table: CostTable, exit_index: int) -> list[list[Work]]:
+    """Return the segments and the head that lead to an exit, each with its work at every operating point."""
+    segments = [
+        [Work(point.segment_latency_s[segment], point.segment_energy_j[segment]) for point in table.points]
+        for segment in range(table.exit_segments[exit_index] + 1)
+    ]
+    head = [Work(point.head_latency_s[exit_index], point.head_energy_j[exit_index]) for point in table.points]
+    return [*segments, head]
+
+
+def _hull(options: list[tuple[float, float]], start: tuple[float, float]) -> list[Step]:
+    """Return the steps from `start` along the lower convex hull of (seconds, joules) to ever faster options."""
+    steps: list[Step] = []
+    latency_s, extra_j = start
+    while faster := [option for option in options if option[0] < latency_s]:
+        price, next_s, next_j = min(((j - extra_j) / (latency_s - s), s, j) for s, j in faster)
+        steps.append(Step(price, latency_s - next_s))
+        latency_s, extra_j = next_s, next_j
+    return steps

@@ -1,0 +1,104 @@
+import json
+
+import numpy as np
+import pytest
+from synthetic_traces import make_trace, make_workload
+
+from edgeexit.errors import DataError
+from edgeexit.exits.settings import make_rule
+from edgeexit.offline.calibrate import IN_TURN, calibrate, choose, fit_and_calibrate
+from edgeexit.offline.candidates import Candidate
+from edgeexit.offline.replay import replay
+from edgeexit.testing.exit_rules import check_exit_rule
+
+EXITS = 4
+WORKLOAD = make_workload(EXITS)
+SELECT = make_trace(samples=500, exits=EXITS, seed=2)
+ALL = {
+    "fixed", "threshold", "thresholds", "entropy", "margin", "patience", "check-and-cap", "predictive-exit", "forecast",
+    IN_TURN,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    traces = {"fit": make_trace(samples=500, exits=EXITS, seed=1), "select": SELECT}
+    predictor, rules = fit_and_calibrate(traces, WORKLOAD, drops=(0.0, 2.0))
+    return json.loads(json.dumps(predictor)), json.loads(json.dumps(rules))
+
+
+def test_every_rule_has_a_setting_for_every_drop(calibrated):
+    _, rules = calibrated
+    assert set(rules["settings"]) == ALL
+    assert all(set(setting["parameters"]) == {"0", "2"} for setting in rules["settings"].values())
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+@pytest.mark.parametrize("drop", [0.0, 2.0])
+def test_the_rule_does_what_its_setting_says(calibrated, name, drop):
+    predictor, rules = calibrated
+    rule = make_rule(name, EXITS, rules, predictor, drop)
+    run = replay(rule, SELECT, WORKLOAD)
+    said = rules["settings"][name]["chosen_on"][f"{drop:g}"]
+    assert said["samples"] == len(SELECT)
+    assert said["accuracy"] == pytest.approx(run.correct.mean(), abs=1e-6)
+    assert said["macs_share"] == pytest.approx(run.macs.mean() / run.full_macs, abs=1e-6)
+    check_exit_rule(rule, EXITS, class_count=SELECT.class_count, samples=20)
+
+
+@pytest.mark.parametrize("name", ["threshold", "entropy", "margin", "check-and-cap", "fixed"])
+def test_settings_of_few_numbers_keep_the_allowed_accuracy_on_the_split_they_were_chosen_on(calibrated, name):
+    _, rules = calibrated
+    for drop, said in rules["settings"][name]["chosen_on"].items():
+        assert said["accuracy"] >= SELECT.accuracies[-1] - float(drop) / 100 - 1e-6
+
+
+def test_more_allowed_drop_never_costs_more(calibrated):
+    _, rules = calibrated
+    for setting in rules["settings"].values():
+        if setting["rule"] in {"threshold", "fixed", "check-and-cap"} and "None" not in str(setting):
+            assert setting["chosen_on"]["2"]["macs_share"] <= setting["chosen_on"]["0"]["macs_share"] + 1e-9
+
+
+def test_the_prior_is_how_often_each_exit_answered(calibrated):
+    predictor, rules = calibrated
+    run = replay(make_rule("check-and-cap", EXITS, rules, predictor, 2.0), SELECT, WORKLOAD)
+    prior = rules["settings"]["check-and-cap"]["parameters"]["2"]["prior"]
+    assert prior == pytest.approx(np.bincount(run.exit_index, minlength=EXITS) / len(SELECT), abs=1e-6)
+
+
+def test_what_the_forecast_says_beats_the_prior(calibrated):
+    predictor, rules = calibrated
+    run = replay(make_rule("forecast", EXITS, rules, predictor, 0.0), SELECT, WORKLOAD)
+    prior = np.array(rules["settings"]["forecast"]["parameters"]["0"]["prior"])
+    assert np.log(run.foretold).mean() > np.log(prior[run.exit_index]).mean()
+
+
+def test_the_recommended_setting_is_the_cheapest(calibrated):
+    _, rules = calibrated
+    shares = {name: setting["chosen_on"]["0"]["macs_share"] for name, setting in rules["settings"].items()}
+    assert shares[rules["recommended"]] == min(shares.values())
+
+
+def test_without_a_predictor_there_is_no_forecast():
+    assert set(calibrate(SELECT, WORKLOAD, drops=(1.0,))["settings"]) == ALL - {"forecast", IN_TURN}
+
+
+def test_the_cheapest_accurate_enough_is_chosen():
+    offered = [Candidate({"n": 1}, 0.90, 0.2), Candidate({"n": 2}, 0.93, 0.4), Candidate({"n": 3}, 0.95, 0.9)]
+    assert choose(offered, 0.93) == {"n": 2}
+
+
+def test_the_most_accurate_is_chosen_where_none_is_accurate_enough():
+    offered = [Candidate({"n": 1}, 0.90, 0.2), Candidate({"n": 2}, 0.93, 0.4)]
+    assert choose(offered, 0.99) == {"n": 2}
+
+
+def test_missing_splits_are_named():
+    with pytest.raises(DataError, match=r"needs the splits 'fit' and 'select', there are \['select'\]"):
+        fit_and_calibrate({"select": SELECT}, WORKLOAD)
+
+
+def test_a_workload_of_another_network_is_refused():
+    with pytest.raises(DataError, match="the workload has 3 exits, the trace has 4"):
+        calibrate(SELECT, make_workload(3))
