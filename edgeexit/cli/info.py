@@ -1,0 +1,187 @@
+"""`edgeexit info`: what a bundle holds."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from edgeexit.bundle import Bundle, Exit, Segment, Tensor
+
+_DTYPE_BYTES: Final = {
+    "bool": 1, "int8": 1, "uint8": 1, "float16": 2, "bfloat16": 2, "int16": 2, "uint16": 2,
+    "float32": 4, "int32": 4, "uint32": 4, "float64": 8, "int64": 8, "uint64": 8,
+}  # fmt: skip
+
+
+@click.command("info", short_help="Describe a bundle: exits, work, tensors, settings.")
+@click.argument("bundle")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(bundle: str, as_json: bool) -> int:
+    """Describe BUNDLE, the name of a bundle that ships or the path of a folder."""
+    from edgeexit.bundle import load_bundle  # noqa: PLC0415  loads NumPy-free code, but protobuf
+
+    document = describe(load_bundle(bundle))
+    click.echo(json.dumps(document, indent=1) if as_json else _as_text(document))
+    return 0
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """Return what there is to know of a bundle, as it is printed with --json.
+
+    Work is for one sample. An exit's cumulative share is the work of all segments up to it and of its own head, in
+    parts of the whole network (all segments and the last head); its head share is the head's work in parts of that of
+    the segments since the exit before.
+    """
+    return {
+        "name": bundle.name,
+        "path": str(bundle.path),
+        "digest": bundle.digest,
+        "created_by": bundle.manifest.created_by,
+        "inputs": [_tensor(tensor) for tensor in bundle.inputs],
+        "preprocess": None
+        if bundle.preprocess is None
+        else {name: getattr(bundle.preprocess, name) for name in ("mode", "size", "layout", "scale", "mean", "std")},
+        "class_count": bundle.class_count,
+        "labels": bundle.labels,
+        "macs": _whole_macs(bundle),
+        "parameters": sum(s.parameters for s in bundle.segments) + sum(e.parameters for e in bundle.exits),
+        "bytes": sum(record.size for record in bundle.manifest.files.values()),
+        "segments": [_segment(bundle, index, segment) for index, segment in enumerate(bundle.segments)],
+        "exits": [_exit(bundle, exit_) for exit_ in bundle.exits],
+        "rules": _rules(bundle),
+        "predictor": bundle.read_predictor() is not None,
+    }
+
+
+def _whole_macs(bundle: Bundle) -> int:
+    return sum(segment.macs for segment in bundle.segments) + bundle.exits[-1].macs
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    sizes = None if tensor.shape is None else [size for size in tensor.shape[1:] if isinstance(size, int)]
+    known = sizes is not None and tensor.shape is not None and len(sizes) == len(tensor.shape) - 1
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": tensor.shape,
+        "bytes": prod(sizes) * _DTYPE_BYTES[tensor.dtype] if known and sizes is not None else None,
+    }
+
+
+def _segment(bundle: Bundle, index: int, segment: Segment) -> dict[str, Any]:
+    return {
+        "index": index,
+        "file": segment.file,
+        "bytes": bundle.manifest.files[segment.file].size,
+        "macs": segment.macs,
+        "parameters": segment.parameters,
+        "outputs": [_tensor(bundle.tensors[name]) for name in segment.outputs],
+    }
+
+
+def _exit(bundle: Bundle, exit_: Exit) -> dict[str, Any]:
+    macs = [segment.macs for segment in bundle.segments]
+    before = bundle.exits[exit_.index - 1].segment if exit_.index else -1
+    since = sum(macs[before + 1 : exit_.segment + 1])
+    whole = _whole_macs(bundle)
+    return {
+        "index": exit_.index,
+        "segment": exit_.segment,
+        "file": exit_.file,
+        "bytes": bundle.manifest.files[exit_.file].size,
+        "macs": exit_.macs,
+        "parameters": exit_.parameters,
+        "cumulative_share": (sum(macs[: exit_.segment + 1]) + exit_.macs) / whole if whole else None,
+        "head_share": exit_.macs / since if since else None,
+    }
+
+
+def _rules(bundle: Bundle) -> dict[str, Any] | None:
+    """Return the calibrated settings by name: the rule, and the accuracy drops in points there are."""
+    rules = bundle.read_rules()
+    settings = rules.get("settings")
+    if not isinstance(settings, dict):
+        return None
+    names = {
+        name: {"rule": setting.get("rule"), "allowed_drops": sorted(map(float, setting.get("parameters", {})))}
+        for name, setting in settings.items()
+    }
+    return {"recommended": rules.get("recommended"), "settings": names}
+
+
+def _as_text(document: dict[str, Any]) -> str:
+    lines = [
+        f"{document['name']} ({document['created_by']}), {document['bytes'] / 1e6:.2f} MB in {document['path']}",
+        f"digest      {document['digest']}",
+        *(f"input       {_tensor_text(tensor)}" for tensor in document["inputs"]),
+        f"images      {_images_text(document['preprocess'])}",
+        f"classes     {document['class_count']}{_labels_text(document['labels'])}",
+        f"whole net   {document['macs']:,} MACs, {document['parameters']:,} parameters with all heads",
+        "",
+        *_exit_lines(document),
+        "",
+        "segment         MACs  parameters    file kB  tensors that it passes on (bytes a sample)",
+        *map(_segment_line, document["segments"]),
+        "",
+        *_rules_lines(document),
+    ]
+    return "\n".join(lines)
+
+
+def _images_text(preprocess: dict[str, Any] | None) -> str:
+    if preprocess is None:
+        return "cannot be read: the bundle does not say how an image becomes its input"
+    height, width = preprocess["size"]
+    return (
+        f"{preprocess['mode']}, {height} x {width}, {preprocess['layout']}, "
+        f"(pixel x {preprocess['scale']:.6g} - {list(preprocess['mean'])}) / {list(preprocess['std'])}"
+    )
+
+
+def _labels_text(labels: tuple[str, ...] | None) -> str:
+    if labels is None:
+        return ", without names"
+    return ": " + ", ".join(labels[:12]) + (", ..." if len(labels) > 12 else "")
+
+
+def _tensor_text(tensor: dict[str, Any]) -> str:
+    shape = "unknown shape" if tensor["shape"] is None else f"({', '.join(map(str, tensor['shape']))})"
+    size = "" if tensor["bytes"] is None else f" {tensor['bytes']:,} B"
+    return f"{tensor['name']} {tensor['dtype']} {shape}{size}"
+
+
+def _exit_lines(document: dict[str, Any]) -> list[str]:
+    lines = ["exit  segment    head MACs  parameters  head in % of    work up to here in"]
+    lines += ["                                      its segments   % of the whole net"]
+    for exit_ in document["exits"]:
+        head, cumulative = _percent(exit_["head_share"]), _percent(exit_["cumulative_share"])
+        macs, parameters = f"{exit_['macs']:,}", f"{exit_['parameters']:,}"
+        lines.append(
+            f"{exit_['index']:4d}  {exit_['segment']:7d}  {macs:>11}  {parameters:>10}  {head:>12}  {cumulative:>19}"
+        )
+    return lines
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100.0 * share:.1f}"
+
+
+def _segment_line(segment: dict[str, Any]) -> str:
+    macs, parameters = f"{segment['macs']:,}", f"{segment['parameters']:,}"
+    tensors = "; ".join(map(_tensor_text, segment["outputs"]))
+    return f"{segment['index']:7d}  {macs:>11}  {parameters:>10}  {segment['bytes'] / 1e3:9.1f}  {tensors}"
+
+
+def _rules_lines(document: dict[str, Any]) -> list[str]:
+    rules = document["rules"]
+    if rules is None:
+        return ["exit settings: none; the bundle is not calibrated"]
+    lines = [f"exit settings (recommended: {rules['recommended']}), calibrated for accuracy drops in points of"]
+    for name, setting in rules["settings"].items():
+        rule = "" if setting["rule"] == name else f" (rule {setting['rule']})"
+        lines.append(f"  {name}{rule}: {', '.join(f'{drop:g}' for drop in setting['allowed_drops'])}")
+    return lines

@@ -1,0 +1,123 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_bundle import images, network_input
+
+from edgeexit import load_governor
+from edgeexit.cli import main
+
+
+def run(bundle, *arguments, device="host"):
+    return main(["run", str(bundle.path), *map(str, arguments), "--device", device])
+
+
+def records(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_says_file_class_exit_and_that_energy_is_not_metered(tiny, batch, capsys):
+    assert run(tiny, batch) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9
+    assert lines[1].startswith(f"{batch}[1]: second 96.5%; exit 1 of 0-2; looked at 0, 1; ")
+    assert lines[8].startswith(f"{batch}[8]: third 92.5%; exit 2 of 0-2; looked at 0, 1, 2; ")
+    assert all(line.endswith(" ms; energy not metered") for line in lines)
+
+
+def test_on_a_simulated_board_energy_is_called_simulated(tiny, batch, capsys):
+    assert run(tiny, batch, device="simulated:jetson-tx2") == 0
+    assert all(line.endswith(" mJ (simulated)") for line in capsys.readouterr().out.splitlines())
+
+
+def test_json_gives_one_object_a_sample(tiny, batch, capsys):
+    assert run(tiny, batch, "--json", "--deadline-ms", "1000", device="simulated:jetson-tx2") == 0
+    found = records(capsys)
+    assert len(found) == 9
+    assert found[8].pop("probability") == pytest.approx(0.92462, abs=1e-5)
+    assert found[8].pop("latency_s") > 0.0
+    assert found[8].pop("energy_j") > 0.0
+    assert list(found[8].pop("clocks_hz")) == ["gpu"]
+    assert found[8] == {
+        "file": str(batch),
+        "index": 8,
+        "label": 2,
+        "class_name": "third",
+        "exit_index": 2,
+        "exit_count": 3,
+        "exits_looked_at": [0, 1, 2],
+        "energy_source": "simulated",
+        "reason": "last exit",
+        "deadline_met": True,
+    }
+
+
+def test_json_without_a_meter_has_null_and_never_0(tiny, batch, capsys):
+    assert run(tiny, batch, "--json") == 0
+    assert {(record["energy_j"], record["energy_source"]) for record in records(capsys)} == {(None, None)}
+
+
+@pytest.mark.parametrize(
+    ("setting", "exits"),
+    [("last", [2] * 9), ("thresholds", [0] * 6 + [1] * 3), ("check-and-cap", [1] * 9)],
+)
+def test_the_exit_setting_can_be_chosen(tiny, batch, setting, exits, capsys):
+    assert run(tiny, batch, "--json", "--exit-rule", setting) == 0
+    assert [record["exit_index"] for record in records(capsys)] == exits
+
+
+def test_a_governor_can_be_chosen(tiny, batch, capsys):
+    assert run(tiny, batch, "--json", "--governor", "performance", device="simulated:jetson-tx2") == 0
+    assert {record["clocks_hz"]["gpu"] for record in records(capsys)} == {1_300_500_000}
+
+
+def test_a_governor_can_be_given_options(tiny, batch, capsys):
+    arguments = "--governor", "fixed", "--governor-option", "frequency_hz=726750000"
+    assert run(tiny, batch, "--json", *arguments, device="simulated:jetson-tx2") == 0
+    assert {record["clocks_hz"]["gpu"] for record in records(capsys)} == {726_750_000}
+
+
+def test_governor_options_are_whole_numbers_numbers_or_text(tiny, batch, monkeypatch, capsys):
+    given = {}
+
+    def load(name, **options):
+        given.update(options)
+        return load_governor("performance")
+
+    monkeypatch.setattr("edgeexit.load_governor", load)
+    pairs = ["a=-3", "b=2.5", "c=1e3", "d=low=1", "e="]
+    assert run(tiny, batch, *(word for pair in pairs for word in ("--governor-option", pair))) == 0
+    assert given == {"a": -3, "b": 2.5, "c": 1000.0, "d": "low=1", "e": ""}
+    assert [type(value) for value in given.values()] == [int, float, float, str, str]
+
+
+def test_all_kinds_of_files_give_the_same_answer(tiny, tmp_path, capsys):
+    one, pixels = network_input()[8], images()[0][8]
+    np.save(tmp_path / "one.npy", one)
+    np.savez(tmp_path / "named.npz", image=one[np.newaxis], more=one)
+    np.savez_compressed(tmp_path / "only.npz", a=one)
+    Image.fromarray(pixels).save(tmp_path / "grey.png")
+    Image.fromarray(pixels).convert("RGBA").save(tmp_path / "colour.png")
+    files = sorted(path for path in tmp_path.iterdir() if path.suffix in (".npy", ".npz", ".png"))
+    assert run(tiny, *files, "--json") == 0
+    found = records(capsys)
+    assert [record["file"] for record in found] == list(map(str, files))
+    assert {(record["label"], record["exit_index"], round(record["probability"], 4)) for record in found} == {
+        (2, 2, 0.9246)
+    }
+
+
+def test_a_bad_file_is_reported_and_the_others_are_answered(tiny, batch, tmp_path, capsys):
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    assert run(tiny, tmp_path / "bad.npy", batch, tmp_path / "nosuch.png") == 3
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 9
+    assert [line.startswith("edgeexit: error: ") for line in captured.err.splitlines()] == [True, True]
+    assert "bad.npy is no NumPy file" in captured.err
+    assert "nosuch.png does not exist" in captured.err
+
+
+def test_a_deadline_that_cannot_be_kept_is_said(tiny, batch, capsys):
+    assert run(tiny, batch, "--exit-rule", "last", "--deadline-ms", "0.0000001", device="simulated:jetson-tx2") == 0
+    assert all("deadline missed" in line for line in capsys.readouterr().out.splitlines())
