@@ -20,6 +20,7 @@ PACKAGES = [
     "edgeexit.profiles",
     "edgeexit.reference",
     "edgeexit.runtime",
+    "edgeexit.runtime.engine",
     "edgeexit.testing",
 ]
 PACKAGE_DATA = {

@@ -29,7 +29,7 @@ LAYERS = {
 NEIGHBOURS = {("exits", "registry")}
 """`exits.settings` makes rules by name: the one import within a layer."""
 HOMES = {
-    "onnxruntime": ("edgeexit/runtime/engine.py",),
+    "onnxruntime": ("edgeexit/runtime/engine/",),
     "pynvml": ("edgeexit/device/nvml.py",),
     "psutil": ("edgeexit/device/host.py",),
     "google": ("edgeexit/bundle/graph/", "edgeexit/offline/graph/"),
