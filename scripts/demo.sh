@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/environment.sh
-make_environment .venv images,report
-exec .venv/bin/edgeexit demo "$@"
+make_environment .venv '.[images,report]'
+exec .venv/bin/python -m edgeexit demo "$@"

@@ -1,6 +1,6 @@
 # Makes a virtual environment with edgeexit in it; sourced by demo.sh and test.sh.
 #
-#   make_environment FOLDER EXTRAS
+#   make_environment FOLDER PACKAGE [PIP OPTION...]
 #
 # A virtual environment of its own also works where the system's Python refuses pip (Debian, Raspberry Pi OS).
 # PYTHON names the interpreter to use; otherwise the newest of 3.14 to 3.10 that is on the PATH.
@@ -17,15 +17,16 @@ find_python() {
 }
 
 make_environment() {
-    local folder=$1 extras=$2 python
-    if [ ! -x "$folder/bin/pip" ]; then
+    local folder=$1 package=$2 python
+    shift 2
+    if ! "$folder/bin/python" -c "import pip" 2>/dev/null; then
         python=$(find_python) || return 1
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
             install_venv "$python" || return 1
         fi
         "$python" -m venv --clear "$folder" || return 1
     fi
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extras]"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@" "$package"
 }
 
 install_venv() {

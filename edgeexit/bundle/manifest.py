@@ -197,7 +197,7 @@ def _manifest(node: JsonNode) -> Manifest:
     for file in files.value if isinstance(files.value, dict) else ():
         _file_name(JsonNode(file, files.where))
     return Manifest(
-        name=name.text(),
+        name=name.matching(_FILE_NAME, "a plain name of letters, digits, dots, dashes and underscores"),
         created_by=by.text(),
         inputs=inputs.items(_named_tensor, at_least=1),
         preprocess=preprocess.optional(_preprocess),

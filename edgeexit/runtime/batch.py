@@ -180,10 +180,13 @@ class _BatchRun:
                 f"{reason} after {segments_done} segments, before the first exit could be looked at"
             )
         best = reachable[-1]
+        clocking, deadline_s = self.loop.clocking, self.limits.deadline_s
+        end_s = self.loop.device.clock.now_s() + clocking.expected_head_s(best, len(self.left))
+        late = deadline_s is not None and end_s > deadline_s
         rows = [
             row
             for row, sample in enumerate(self.left)
-            if not self.looks[sample] or self.looks[sample][-1].exit_index < best
+            if not self.looks[sample] or (not late and self.looks[sample][-1].exit_index < best)
         ]
         if rows:
             for row, look in zip(rows, self._run_head(best, rows), strict=True):

@@ -77,7 +77,7 @@ def optimised_pieces(
         optimise: Turns a whole model into ONNX Runtime's optimised form of it.
         accept: Says whether newly built pieces give the same answers as the whole network.
     """
-    folder = cache_dir / f"{bundle.name}-{key}"
+    folder = cache_dir / key
     try:
         if folder.exists():
             return _read(folder, key)

@@ -9,7 +9,7 @@ from edgeexit.runtime.result import ClockStep
 
 if TYPE_CHECKING:
     from edgeexit.device.lease import Lease
-    from edgeexit.protocols import Clocks, CostTable, Device, Governor, Verdict
+    from edgeexit.protocols import Clocks, CostTable, Device, Governor, PointCosts, Verdict
 
 
 class Clocking:
@@ -86,15 +86,26 @@ class Clocking:
         return {name: domain.read_hz() for name, domain in self._device.domains.items()}
 
     def expected_latency_s(self, segment: int, samples: int = 1) -> float:
-        """Return what the cost table expects of a segment at the present clocks; 0.0 where it is not known."""
+        """Return what the cost table expects of a segment and the head behind it; 0.0 where it is not known.
+
+        The head counts because it has to answer if there is no time for more.
+        """
         table = self.cost_table(samples)
-        if table is None:
-            return 0.0
+        if table is None or segment not in table.exit_segments:
+            return 0.0 if table is None else self._at_present(table).segment_latency_s[segment]
+        return self._at_present(table).segment_latency_s[segment] + self.expected_head_s(
+            table.exit_segments.index(segment), samples
+        )
+
+    def expected_head_s(self, exit_index: int, samples: int = 1) -> float:
+        """Return what the cost table expects of a head at the present clocks; 0.0 where it is not known."""
+        table = self.cost_table(samples)
+        return 0.0 if table is None else self._at_present(table).head_latency_s[exit_index]
+
+    def _at_present(self, table: CostTable) -> PointCosts:
+        """Return the costs at the present clocks; at the slowest point if they are none of the table's."""
         clocks = self.read_clocks()
-        for point in table.points:
-            if point.clocks == clocks:
-                return point.segment_latency_s[segment]
-        return 0.0
+        return next((point for point in table.points if point.clocks == clocks), table.points[0])
 
     def finished(self, start_s: float, end_s: float) -> None:
         """Note when an inference ran: the next load is its busy share."""

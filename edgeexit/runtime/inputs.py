@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,6 +104,16 @@ def _cast(tensor: Tensor, array: Array) -> Array:
             "for instance image.astype('float32') / 255"
         )
     return array.astype(want)
+
+
+def check_budget(latency_budget_s: float | None) -> None:
+    """Refuse a latency budget that is no time.
+
+    Raises:
+        InputError: If it is not above 0 and finite.
+    """
+    if latency_budget_s is not None and not 0.0 < latency_budget_s < inf:
+        raise InputError(f"latency_budget_s must be seconds above 0, or None for no deadline, not {latency_budget_s!r}")
 
 
 def check_finite(name: str, array: Array) -> None:

@@ -104,7 +104,7 @@ class Loop:
             target = min(verdict.next_exit, deepest)
             done, stopped = self._run_to(program, done, self._exit_segments[target] + 1, limits)
             if stopped:
-                return Answer(self._best_look(program, done, looks, stopped), looks, steps, stopped)
+                return Answer(self._best_look(program, done, looks, stopped, limits), looks, steps, stopped)
             if looks and target <= looks[-1].exit_index:
                 return Answer(looks[-1], looks, steps, "deepest exit allowed")
             looks.append(self._look(program, target))
@@ -131,11 +131,15 @@ class Loop:
         if self._simulated:
             self._device.work_done(sum(self._segment_macs[start:end]))
 
-    def _best_look(self, program: Program, done: int, looks: list[Look], reason: str) -> Look:
+    def _best_look(self, program: Program, done: int, looks: list[Look], reason: str, limits: Limits) -> Look:
         reachable = [index for index, segment in enumerate(self._exit_segments) if segment < done]
         if not reachable:
             raise InferenceCancelled(f"{reason} after {done} segments, before the first exit could be looked at")
-        if not looks or looks[-1].exit_index < reachable[-1]:
+        deeper = not looks or looks[-1].exit_index < reachable[-1]
+        if deeper and looks and limits.deadline_s is not None:
+            end_s = self._device.clock.now_s() + self._clocking.expected_head_s(reachable[-1])
+            deeper = end_s <= limits.deadline_s
+        if deeper:
             looks.append(self._look(program, reachable[-1]))
         return looks[-1]
 

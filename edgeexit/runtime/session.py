@@ -11,7 +11,7 @@ from edgeexit.exits.settings import make_rule
 from edgeexit.runtime.batch import BatchLoop
 from edgeexit.runtime.clocking import Clocking
 from edgeexit.runtime.engine import Engine
-from edgeexit.runtime.inputs import InputCheck, made_up_inputs
+from edgeexit.runtime.inputs import InputCheck, check_budget, made_up_inputs
 from edgeexit.runtime.loop import Answer, Limits, Loop
 from edgeexit.runtime.meter import EnergyWindow
 from edgeexit.runtime.result import Result
@@ -131,6 +131,7 @@ class Session:
             InferenceCancelled: If `cancel` was set before any exit could be looked at.
             EngineError: If ONNX Runtime fails.
         """
+        check_budget(latency_budget_s)
         start_s = self._now_s()
         arrays = self._inputs.check(inputs, samples=1)
         window = None if self._meter is None else EnergyWindow(self._meter)
@@ -155,6 +156,7 @@ class Session:
             InferenceCancelled: If `cancel` was set before any exit could be looked at.
             EngineError: If ONNX Runtime fails.
         """
+        check_budget(latency_budget_s)
         start_s = self._now_s()
         arrays = self._inputs.check(inputs, samples=None)
         samples = len(next(iter(arrays.values())))
@@ -165,10 +167,14 @@ class Session:
         limits = Limits(deadline_s, cancel, self._anytime)
         if not self._batch.can_split(arrays):
             one_by_one = [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(samples)]
-            return [self.infer(one, latency_budget_s=latency_budget_s, cancel=cancel) for one in one_by_one]
+            return [self.infer(one, latency_budget_s=self._left_s(deadline_s), cancel=cancel) for one in one_by_one]
         timed = self._batch.run(arrays, limits, window)
         self._clocking.finished(start_s, self._now_s())
         return [self._result(t.answer, start_s, t.end_s, t.energy_j, deadline_s) for t in timed]
+
+    def _left_s(self, deadline_s: float | None) -> float | None:
+        """Return the time until the deadline, and next to none once it has passed."""
+        return None if deadline_s is None else max(deadline_s - self._now_s(), 1e-9)
 
     def close(self) -> None:
         """Give the clocks back; may be called more than once."""

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from models import doubling_chain
 
+from edgeexit.bundle import load_bundle
+from edgeexit.errors import BundleError
 from edgeexit.runtime.cache import cache_key, default_cache_dir, read_cpu_identity
 from edgeexit.runtime.engine import Engine
 
@@ -95,6 +97,13 @@ def test_pieces_that_answer_otherwise_are_never_used(chain, tmp_path, monkeypatc
     assert not engine.optimised
     assert not (tmp_path / "cache").exists()
     assert "other answers" in caplog.text
+
+
+def test_a_bundle_whose_name_is_a_path_is_refused(chain, tmp_path):
+    manifest = chain.path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"name": "chain"', '"name": "../escape"', 1))
+    with pytest.raises(BundleError, match="plain name"):
+        load_bundle(chain.path)
 
 
 def test_the_key_names_bundle_runtime_version_and_cpu(chain):

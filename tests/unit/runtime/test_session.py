@@ -169,6 +169,23 @@ def test_a_simulated_deadline_stops_before_the_segment_that_would_miss_it():
     assert result.reason == "deadline"
 
 
+def test_a_deadline_leaves_time_for_the_head_that_has_to_answer():
+    bundle = edgeexit.load_bundle("fashion-vgg")
+    image = np.zeros((1, 1, 28, 28), dtype=np.float32)
+    with edgeexit.open_device("simulated:jetson-tx2", work_scale=3562.0) as device:
+        table = device.modelled_costs(bundle.workload)
+        least_s = table.switch_latency_s + table.work(12, 0, 0).latency_s
+        with edgeexit.Session(bundle, device, edgeexit.load_governor("performance"), exit_rule=Jump()) as session:
+            results = [session.infer(image, latency_budget_s=least_s * factor) for factor in (1.01, 1.2, 1.7, 2.5, 4.0)]
+    assert all(result.deadline_met for result in results)
+
+
+@pytest.mark.parametrize("budget_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_budget_that_is_no_time_is_refused(chain, host, budget_s):
+    with edgeexit.Session(chain, host) as session, pytest.raises(InputError, match="latency_budget_s"):
+        session.infer(SURE, latency_budget_s=budget_s)
+
+
 def test_a_cancelled_inference_answers_with_the_best_exit_so_far(chain, host):
     cancel = Event()
 
