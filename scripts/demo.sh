@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/environment.sh
 make_environment .venv '.[images,report]'
-exec .venv/bin/python -m edgeexit demo "$@"
+exec .venv/bin/python .venv/bin/edgeexit demo "$@"
