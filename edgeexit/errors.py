@@ -56,6 +56,10 @@ class PluginNotFound(EdgeExitError, LookupError):
     """No governor or exit rule of this name is installed."""
 
 
+class CostTableError(EdgeExitError, ValueError):
+    """A cost table is damaged, or is that of another bundle or board."""
+
+
 class DataError(EdgeExitError, ValueError):
     """Sample data is missing, damaged or too small for what was asked."""
 
@@ -76,9 +80,33 @@ class ProfileError(DeviceError, ValueError):
     """A device profile is damaged or holds unknown or impossible values."""
 
 
+class RecordingError(DeviceError, ValueError):
+    """A board recording is damaged."""
+
+
 class ClockNotWritable(DeviceError, PermissionError):
     """A clock could not be set; inference goes on at the clocks as they are."""
 
 
+class ClockBusy(DeviceError, BlockingIOError):
+    """A clock cannot be set just now: its cores are offline, or the driver is busy."""
+
+
+class ClockRefused(DeviceError, ValueError):
+    """The machine does not take this value for a clock."""
+
+
+class LeaseTaken(DeviceError, RuntimeError):
+    """Another process holds this machine's clocks."""
+
+
+class JournalError(DeviceError, OSError):
+    """What has to be put back cannot be written down or read, so no clock is changed."""
+
+
 class ClocksUnavailable(UserWarning):
-    """Warning: this machine's clocks are neither set nor metered, inference runs as it is."""
+    """Warning: clocks of this machine are left alone; inference runs as it is."""
+
+
+class ProfileMismatch(UserWarning):
+    """Warning: a machine is taken for a board, as asked, that it does not say it is."""

@@ -14,7 +14,7 @@ count from 0. None means "not known" or "this board has no such sensor", never 0
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import accumulate
@@ -104,22 +104,46 @@ class ExitRule(Protocol):
 class PointCosts:
     """What a bundle's pieces cost at one operating point of a board, for one sample.
 
-    `segment_*` have one entry a segment, `head_*` one an exit.
+    `segment_*` have one entry a segment, `head_*` one an exit. Power and energy are None where no meter was there.
     """
 
     clocks: Clocks
-    idle_power_w: float
+    """Empty where no clock could be set: the costs are those of the clocks as they are."""
+    idle_power_w: float | None
     segment_latency_s: tuple[float, ...]
-    segment_energy_j: tuple[float, ...]
+    segment_energy_j: tuple[float, ...] | None
     head_latency_s: tuple[float, ...]
-    head_energy_j: tuple[float, ...]
+    head_energy_j: tuple[float, ...] | None
 
 
 class Work(NamedTuple):
-    """Latency and energy of some pieces, one after the other."""
+    """Latency and energy of some pieces, one after the other; the energy is None where it is not known."""
 
     latency_s: float
-    energy_j: float
+    energy_j: float | None
+
+
+class _Sums(NamedTuple):
+    """Running sums of a point's costs, each with a 0.0 before the first."""
+
+    segment_latency_s: tuple[float, ...]
+    head_latency_s: tuple[float, ...]
+    segment_energy_j: tuple[float, ...] | None
+    head_energy_j: tuple[float, ...] | None
+
+    @classmethod
+    def of(cls, point: PointCosts) -> _Sums:
+        energies = point.segment_energy_j, point.head_energy_j
+        rows = [None if row is None else tuple(accumulate(row, initial=0.0)) for row in energies]
+        return cls(
+            tuple(accumulate(point.segment_latency_s, initial=0.0)),
+            tuple(accumulate(point.head_latency_s, initial=0.0)),
+            *rows,
+        )
+
+
+def _times(factor: float, row: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    return None if row is None else tuple(factor * x for x in row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +151,23 @@ class CostTable:
     """Latency and energy of one bundle's segments and heads at each operating point of one board.
 
     `points` go from the slowest to the fastest operating point. `exit_segments[e]` is the segment after which exit
-    `e` can be looked at. `source` says where the figures are from: "modelled" or "measured".
+    `e` can be looked at. `source` says where the figures are from: "modelled" or "measured". A switch costs 0.0 where
+    no clock can be set, and its energy is None where no meter was there.
     """
 
     points: tuple[PointCosts, ...]
     exit_segments: tuple[int, ...]
     switch_latency_s: float
-    switch_energy_j: float
+    switch_energy_j: float | None
     source: str
-    _sums: tuple[tuple[tuple[float, ...], ...], ...] = field(init=False, repr=False, compare=False)
+    has_energy: bool = field(init=False, repr=False, compare=False)
+    """True if every power and energy of the table is known."""
+    _sums: tuple[_Sums, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        rows = ((p.segment_latency_s, p.segment_energy_j, p.head_latency_s, p.head_energy_j) for p in self.points)
-        sums = tuple(tuple(tuple(accumulate(row, initial=0.0)) for row in point) for point in rows)
-        object.__setattr__(self, "_sums", sums)
+        known = all(None not in (p.idle_power_w, p.segment_energy_j, p.head_energy_j) for p in self.points)
+        object.__setattr__(self, "has_energy", known and self.switch_energy_j is not None)
+        object.__setattr__(self, "_sums", tuple(_Sums.of(point) for point in self.points))
 
     def work(self, point: int, segments_done: int, exit_index: int, *, first_head: int | None = None) -> Work:
         """Return what remains until exit `exit_index` has answered, at operating point `point`.
@@ -152,13 +179,13 @@ class CostTable:
             first_head: If given, the heads `first_head` to `exit_index` are all counted: the cost of a rule that
                 looks at every exit.
         """
-        latency, energy, head_latency, head_energy = self._sums[point]
+        latency, head_latency, energy, head_energy = self._sums[point]
         end = max(self.exit_segments[exit_index] + 1, segments_done)
         first = exit_index if first_head is None else min(first_head, exit_index)
-        return Work(
-            latency[end] - latency[segments_done] + head_latency[exit_index + 1] - head_latency[first],
-            energy[end] - energy[segments_done] + head_energy[exit_index + 1] - head_energy[first],
-        )
+        latency_s = latency[end] - latency[segments_done] + head_latency[exit_index + 1] - head_latency[first]
+        if energy is None or head_energy is None:
+            return Work(latency_s, None)
+        return Work(latency_s, energy[end] - energy[segments_done] + head_energy[exit_index + 1] - head_energy[first])
 
     def allowed_points(self, operating_points: Mapping[str, tuple[int, ...]]) -> list[int]:
         """Return the indexes of the points whose clocks are all among `operating_points`, slowest first.
@@ -181,9 +208,9 @@ class CostTable:
                 clocks=p.clocks,
                 idle_power_w=p.idle_power_w,
                 segment_latency_s=tuple(factor * x for x in p.segment_latency_s),
-                segment_energy_j=tuple(factor * x for x in p.segment_energy_j),
+                segment_energy_j=_times(factor, p.segment_energy_j),
                 head_latency_s=tuple(factor * x for x in p.head_latency_s),
-                head_energy_j=tuple(factor * x for x in p.head_energy_j),
+                head_energy_j=_times(factor, p.head_energy_j),
             )
             for p in self.points
         )
@@ -273,11 +300,42 @@ class Clock(Protocol):
     def sleep_s(self, duration_s: float) -> None: ...
 
 
+class Knob(Protocol):
+    """One value of the machine that a clock domain writes, and that has to be put back: a file, or a driver's lock."""
+
+    before_write: Callable[[Knob, str], None] | None
+    """Called with the value before each write; if it raises, nothing is written. The lease journals by it."""
+
+    @property
+    def key(self) -> str:
+        """Names it, also for another process: "cpufreq/policy0/scaling_max_freq"."""
+
+    def read(self) -> str | None:
+        """Return the value, or None where the machine has no way to ask (NVML's locked clocks)."""
+
+    def holds(self, value: str) -> bool:
+        """Return whether it still holds a value that was written, as far as the machine can tell.
+
+        A value that the machine itself holds down for a while (heat) still counts as held.
+        """
+
+    def write(self, value: str) -> None:
+        """Write the value, whatever it is at present."""
+
+
 class ClockDomain(Protocol):
-    """Cores or a GPU that share one clock. Only the lease sets it."""
+    """Cores or a GPU that share one clock. Only the lease sets it.
+
+    What can go wrong with a real clock has three classes: `ClockNotWritable` (never, for this process), `ClockBusy`
+    (not now) and `ClockRefused` (not this value). `set_hz` and knobs raise them, `read_hz` raises any `DeviceError`.
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def knobs(self) -> Sequence[Knob]:
+        """All that `set_hz` may write, in the order to put back; empty where nothing outlives the process."""
 
     @property
     def operating_points_hz(self) -> tuple[int, ...]:
@@ -286,10 +344,12 @@ class ClockDomain(Protocol):
     def read_hz(self) -> int: ...
 
     def set_hz(self, frequency_hz: int) -> Applied:
-        """Ask for a frequency.
+        """Ask for a frequency: the lowest operating point that is not below it, or the highest there is.
 
         Raises:
             ClockNotWritable: If the clock cannot be set.
+            ClockBusy: If it cannot be set now.
+            ClockRefused: If the machine does not take the value.
         """
 
 
@@ -297,10 +357,60 @@ class PowerMeter(Protocol):
     """Energy since some start, as a running sum."""
 
     @property
+    def name(self) -> str:
+        """What is metered and how, for instance "VDD_IN (INA3221)"."""
+
+    @property
     def source(self) -> EnergySource: ...
+
+    @property
+    def min_window_s(self) -> float:
+        """The shortest stretch of time whose energy it can tell; 0.0 for a simulated meter."""
+
+    def uncertainty_j(self, energy_j: float, duration_s: float) -> float | None:
+        """Return how far the energy of such a stretch may be off, in joules (one standard deviation), if known."""
 
     def read_energy_j(self) -> float | None:
         """Return the energy so far in joules, or None if it cannot be read now."""
+
+
+class Conditions(NamedTuple):
+    """How the machine is doing, as of a short while ago; None where it has no such sensor."""
+
+    temperature_c: float | None = None
+    """Of the hottest part."""
+    power_w: float | None = None
+    throttled: tuple[str, ...] | None = None
+    """Why the board holds its clocks down just now; empty if it does not."""
+    cpu_load: float | None = None
+    """Busy share of all cores, 0 to 1."""
+    memory_available_bytes: int | None = None
+
+
+class Journal(Protocol):
+    """Where a lease writes down what has to be put back, before it changes it."""
+
+    def open(self, knobs: Sequence[Knob]) -> None:
+        """Write down the present value of every knob; a later call adds knobs.
+
+        Raises:
+            LeaseTaken: If a living process holds the clocks.
+            JournalError: If nothing can be written down, so that no clock may be changed.
+        """
+
+    def note(self, knob: Knob, values: Sequence[str]) -> None:
+        """Write down the values that count as ours from now on: what the knob may hold because of us, at most three.
+
+        Raises:
+            JournalError: If it cannot be written down.
+        """
+
+    def restore(self) -> Sequence[str]:
+        """Put back every knob that still holds our value, and end the journal.
+
+        Returns:
+            The keys of the knobs that were left alone because somebody else has changed them.
+        """
 
 
 @runtime_checkable
@@ -320,7 +430,19 @@ class Device(Protocol):
     def clock(self) -> Clock: ...
 
     @property
-    def meter(self) -> PowerMeter | None: ...
+    def meter(self) -> PowerMeter | None:
+        """Meter of the whole board or module, as far as there is one."""
+
+    @property
+    def rails(self) -> Mapping[str, PowerMeter]:
+        """Meters of parts of it, each under the board's own name for that rail."""
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where the lease journals; None where no clock outlives the process (a simulated board)."""
+
+    def conditions(self) -> Conditions:
+        """Return how the machine was doing a short while ago, without waiting for a sensor."""
 
     def modelled_costs(self, workload: Workload) -> CostTable | None:
         """Return the cost table that the board's profile predicts, or None if it has no model."""

@@ -30,7 +30,7 @@ NEIGHBOURS = {("exits", "registry")}
 """`exits.settings` makes rules by name: the one import within a layer."""
 HOMES = {
     "onnxruntime": ("edgeexit/runtime/engine/",),
-    "pynvml": ("edgeexit/device/nvml.py",),
+    "pynvml": ("edgeexit/device/nvml",),
     "psutil": ("edgeexit/device/host.py",),
     "google": ("edgeexit/bundle/graph/", "edgeexit/offline/graph/"),
     "onnx": ("edgeexit/offline/",),
@@ -38,6 +38,7 @@ HOMES = {
     "torch": ("edgeexit/offline/",),
     "tqdm": ("edgeexit/offline/",),
     "matplotlib": ("edgeexit/offline/",),
+    "mfusepy": ("edgeexit/testing/fuse.py",),
     "PIL": ("edgeexit/runtime/samples.py",),
     "click": ("edgeexit/cli/",),
     "numpy": (

@@ -28,6 +28,7 @@ def make_cost_table(
     domains: Sequence[str] = ("gpu",),
     switch_latency_s: float = 0.001,
     switch_energy_j: float = 0.002,
+    metered: bool = True,
 ) -> CostTable:
     """Return the cost table of a network with one segment and one head an exit.
 
@@ -37,9 +38,19 @@ def make_cost_table(
         domains: The clock domains; all of them run at the same frequency.
         switch_latency_s: Time of a switch.
         switch_energy_j: Energy of a switch.
+        metered: False leaves out every power and energy, as on a board without a meter.
     """
     points = tuple(_make_point(frequency_hz, domains, exit_count) for frequency_hz in frequencies_hz)
-    return CostTable(points, tuple(range(exit_count)), switch_latency_s, switch_energy_j, source="modelled")
+    table = CostTable(points, tuple(range(exit_count)), switch_latency_s, switch_energy_j, source="modelled")
+    return table if metered else without_energy(table)
+
+
+def without_energy(table: CostTable) -> CostTable:
+    """Return a cost table as it is where there is no meter: times alone."""
+    points = tuple(
+        replace(point, idle_power_w=None, segment_energy_j=None, head_energy_j=None) for point in table.points
+    )
+    return replace(table, points=points, switch_energy_j=None)
 
 
 def make_observation(**changes: Any) -> Observation:
@@ -66,14 +77,14 @@ def make_observation(**changes: Any) -> Observation:
 def sample_observations() -> Iterator[Observation]:
     """Yield some thousands of observations that a governor may meet, the awkward ones included.
 
-    With and without cost table, distribution, deadline and sensors; deadlines that have passed, are tight, or far off;
-    at each exit of networks with one and with four exits; on boards with no, one and two clock domains, one of them
-    capped for heat, and one with a cost table of another board.
+    With and without cost table, energy figures in it, distribution, deadline and sensors; deadlines that have passed,
+    are tight, or far off; at each exit of networks with one and with four exits; on boards with no, one and two clock
+    domains, one of them capped for heat, and one with a cost table of another board.
     """
     sensors = cycle(_sensors())
     for board, exit_count in product(_boards(), (1, 4)):
         table = make_cost_table(exit_count, domains=tuple(board["operating_points"]) or ("gpu",))
-        for next_exit, cost_table in product(range(exit_count), (None, table)):
+        for next_exit, cost_table in product(range(exit_count), (None, table, without_energy(table))):
             for distribution, every, time_left_s in product(
                 _distributions(exit_count, next_exit),
                 (False, True),
