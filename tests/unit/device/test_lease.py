@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from edgeexit.device import Lease, open_device
-from edgeexit.errors import ClockNotWritable, ClocksUnavailable, DeviceError
+from edgeexit.errors import ClockBusy, ClockNotWritable, ClockRefused, ClocksUnavailable, DeviceError
 from edgeexit.protocols import Applied
 
 
@@ -11,6 +11,7 @@ class RecordedDomain:
     """A domain with three operating points that notes every write; it can refuse, clamp and be interrupted."""
 
     operating_points_hz = (100, 200, 300)
+    knobs = ()
 
     def __init__(self, name="gpu", hz=100):
         self.name = name
@@ -44,7 +45,7 @@ def lease(gpu):
 
 
 def test_it_sets_a_clock_and_reads_it_back(gpu, lease):
-    assert lease.set({"gpu": 300}) == (Applied(300, 300, "read back", 0.5),)
+    assert lease.set({"gpu": 300}) == (Applied(300, 300, "trust me", 0.5),)
     assert gpu.hz == 300
     assert lease.switch_count == 1
     assert lease.clamped_count == 0
@@ -110,7 +111,7 @@ def test_a_clock_that_was_never_set_is_not_restored(gpu):
 
 def test_a_clamped_clock_is_counted_and_still_restored(gpu, lease):
     gpu.cap_hz = 200
-    assert lease.set({"gpu": 300}) == (Applied(300, 200, "read back", 0.5),)
+    assert lease.set({"gpu": 300}) == (Applied(300, 200, "trust me", 0.5),)
     assert lease.clamped_count == 1
     lease.close()
     assert gpu.hz == 100
@@ -188,3 +189,29 @@ def test_on_a_simulated_board_only_real_changes_cost_time():
         lease.set({"gpu": 1_300_500_000})
         assert board.clock.now_s() == 0.003
         assert lease.switch_count == 1
+
+
+@pytest.mark.parametrize("error", [ClockBusy("not now"), ClockRefused("not this"), DeviceError("odd")])
+def test_whatever_a_driver_says_inference_goes_on(gpu, lease, error):
+    def fail(_frequency_hz):
+        raise error
+
+    gpu.set_hz = fail
+    assert lease.set({"gpu": 300}) == ()
+    assert (lease.failed_count, lease.observe_only) == (1, False)
+    assert lease.switch_count == 0
+
+
+def test_a_clock_that_cannot_be_read_is_left_out_until_it_was_set(gpu, lease):
+    read = gpu.read_hz
+
+    def fail():
+        raise ClockBusy("offline")
+
+    gpu.read_hz = fail
+    assert lease.read_clocks() == {}
+    gpu.read_hz = read
+    lease.set({"gpu": 300})
+    gpu.read_hz = fail
+    assert lease.read_clocks() == {"gpu": 300}
+    gpu.read_hz = read
