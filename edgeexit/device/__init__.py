@@ -2,9 +2,13 @@
 
 * `open_device`: the board to run on, by argument, environment or detection;
 * `load_profile`, `DeviceProfile` (`profile`): what is known of a board, from a JSON file;
-* `SimulatedDevice` (`simulated`), `HostDevice` (`host`): a board from a profile, and this machine as it is;
+* `SimulatedDevice` (`simulated`), `HostDevice` (`host`): a board from a profile, and the machine edgeexit runs on;
 * `CostModel`, `reference_scale` (`costs`): latency and energy that a profile predicts;
-* `Lease` (`lease`): the only place that sets clocks.
+* `Lease` (`lease`): the only place that sets clocks; `journal`, `restoring`, `guardian`: how they are given back, come
+  what may; `writer`: setting them from a thread;
+* `Tree` (`sysfs`): the kernel's files; `cpufreq`, `devfreq`, `nvml`: clocks, one file a kind;
+* `hwmon`, `rapl`, `pmic`, `battery`, `meters`: power and energy; `thermal`, `conditions`: heat, throttling, load;
+* `detect`, `doctor`, `rivals`, `recording`: which board this is, and what works on it.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from edgeexit.errors import ClocksUnavailable, DeviceNotFound, OptionError
+from edgeexit.errors import ClocksUnavailable, DeviceNotFound, OptionError, ProfileMismatch
 
 if TYPE_CHECKING:
     from edgeexit.device.costs import CostModel, reference_scale
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from edgeexit.device.lease import Lease
     from edgeexit.device.profile import DeviceProfile, list_profiles, load_profile
     from edgeexit.device.simulated import SimulatedDevice
+    from edgeexit.device.sysfs import Tree
     from edgeexit.protocols import Device
 
 _HOME = {
@@ -55,36 +60,51 @@ def open_device(name: str | None = None, *, work_scale: float = 1.0) -> Device:
     """Open the board to run on.
 
     Args:
-        name: "host" for this machine as it is, or "simulated:" with the name or path of a device profile, for instance
-            "simulated:jetson-tx2". If None, the environment variable EDGEEXIT_DEVICE decides, and without it the
-            machine is looked at; a simulated board is never chosen that way.
+        name: "host" for this machine, whatever it is; the name or path of a device profile to take this machine for,
+            for instance "raspberry-pi-4"; or "simulated:" with the name or path of a profile. If None, the
+            environment variable EDGEEXIT_DEVICE decides, and without it the machine is looked at; a simulated board is
+            never chosen that way.
         work_scale: Only for a simulated board: every multiply-accumulate counts as so many there.
 
     Raises:
         DeviceNotFound: If there is no device of this name.
-        ProfileError: If the profile of a simulated board is damaged.
+        ProfileError: If the profile is damaged, or has no model to simulate.
         OptionError: If `work_scale` is given for a board that is not simulated, or out of range.
 
     Warns:
-        ClocksUnavailable: If the machine was found by looking: this version leaves the clocks of real boards alone.
+        ClocksUnavailable: If the machine was found by looking and has no clock that this process may set.
+        ProfileMismatch: If the machine is to be taken for a board that it does not say it is.
     """
     wanted = name or os.environ.get("EDGEEXIT_DEVICE")
-    if not wanted:
+    if wanted:
+        return _open(wanted, work_scale)
+    device = _open("host", work_scale)
+    problem = _why_no_clocks(device)
+    if problem:
         warnings.warn(
-            "this version of edgeexit does not drive the clocks of real boards yet: this machine runs at its own "
-            'clocks; open_device("host") says so without a warning, "simulated:jetson-tx2" is a simulated board',
+            f"{problem}; inference runs at the clocks as they are (`edgeexit doctor` says why and what mends it)",
             ClocksUnavailable,
             stacklevel=2,
         )
-        wanted = "host"
-    return _open(wanted, work_scale)
+    return device
+
+
+def _why_no_clocks(device: Device) -> str | None:
+    domains = device.domains.values()
+    if not domains:
+        return "this machine shows no clock that could be set"
+    if not any(getattr(domain, "writable", True) for domain in domains):
+        return "this user may not set the clocks of this machine"
+    return None
 
 
 def list_devices() -> tuple[str, ...]:
     """List the names that `open_device` takes."""
-    from edgeexit.device.profile import list_profiles  # noqa: PLC0415  keeps this package light to import
+    from edgeexit.device.detect import find_profiles  # noqa: PLC0415  keeps this package light to import
 
-    return ("host", *(_SIMULATED + profile for profile in list_profiles()))
+    profiles = sorted((stored.profile for stored in find_profiles()[0]), key=lambda profile: profile.name)
+    modelled = [profile for profile in profiles if profile.model is not None and profile.model.has_power]
+    return ("host", *(p.name for p in profiles), *(_SIMULATED + p.name for p in modelled))
 
 
 def _open(name: str, work_scale: float) -> Device:
@@ -93,13 +113,37 @@ def _open(name: str, work_scale: float) -> Device:
         from edgeexit.device.simulated import SimulatedDevice  # noqa: PLC0415
 
         return SimulatedDevice(load_profile(name[len(_SIMULATED) :]), work_scale=work_scale)
-    if name != "host":
-        raise DeviceNotFound(f"no device is called {name!r}; there are: {', '.join(list_devices())}")
     if work_scale != 1.0:
         raise OptionError(f"work_scale={work_scale} needs a simulated board; {name!r} does real work")
     from edgeexit.device.host import HostDevice  # noqa: PLC0415
+    from edgeexit.device.profile import load_profile  # noqa: PLC0415
+    from edgeexit.device.sysfs import Tree  # noqa: PLC0415
 
-    return HostDevice()
+    if name == "host":
+        return HostDevice()
+    try:
+        profile = load_profile(name)
+    except DeviceNotFound as error:
+        raise DeviceNotFound(f"no device is called {name!r}; there are: {', '.join(list_devices())}") from error
+    tree = Tree()
+    mismatch = _why_mismatch(profile, tree)
+    if mismatch:
+        warnings.warn(mismatch, ProfileMismatch, stacklevel=3)
+    return HostDevice(profile, tree=tree)
+
+
+def _why_mismatch(profile: DeviceProfile, tree: Tree) -> str | None:
+    """Return what is wrong with taking a machine for a profile's board; a profile for no board in particular fits."""
+    from edgeexit.device.detect import read_board_facts  # noqa: PLC0415
+
+    facts = read_board_facts(tree)
+    if not profile.match or set(profile.match) & set(facts.identities):
+        return None
+    says = f"this machine says it is {facts.title!r}" if facts.identities else "this machine does not say what it is"
+    return (
+        f"the profile {profile.name!r} is asked for, but {says}: its clocks and sensors are used, and all else is "
+        f"taken from that profile ('host' looks which profile fits, 'simulated:{profile.name}' simulates that board)"
+    )
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ operating point. The model takes a board's speed in multiply-accumulates (MACs) 
     energy    = input_power * latency                       [J]
 
 That is coarse: a network with a different share of memory traffic scales otherwise. Hence "modelled" on every figure.
+A profile that was measured without a meter gives latencies only: every energy is None.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class CostModel:
 
     Raises:
         OptionError: If `work_scale` is not finite or not above 0.
+        ProfileError: If the profile has no model.
     """
 
     def __init__(self, profile: DeviceProfile, *, work_scale: float = 1.0) -> None:
@@ -36,10 +38,11 @@ class CostModel:
             raise OptionError(f"work_scale must be finite and above 0, not {work_scale}")
         self.profile = profile
         self.work_scale = float(work_scale)
-        points = profile.operating_points
+        self._model = profile.require_model()
+        points = self._model.operating_points
         self._names = tuple(points[0].clocks)
         self._indexes = {tuple(point.clocks.values()): index for index, point in enumerate(points)}
-        self._rates = tuple(profile.reference_macs * point.reference_frames_per_s for point in points)
+        self._rates = tuple(self._model.reference_macs * point.reference_frames_per_s for point in points)
 
     def find_point(self, clocks: Clocks) -> int:
         """Return the index of the operating point with these clocks.
@@ -53,29 +56,36 @@ class CostModel:
             raise DeviceError(f"profile {self.profile.name!r} has no operating point {dict(clocks)}") from error
 
     def work(self, point: int, macs: int) -> Work:
-        """Return latency and energy of `macs` multiply-accumulates at operating point `point`."""
+        """Return latency and energy (None if its power is not known) of `macs` multiply-accumulates at `point`."""
         latency_s = macs * self.work_scale / self._rates[point]
-        return Work(latency_s, self.profile.operating_points[point].input_power_w * latency_s)
+        power_w = self._model.operating_points[point].input_power_w
+        return Work(latency_s, None if power_w is None else power_w * latency_s)
 
     def cost_table(self, workload: Workload) -> CostTable:
         """Return the predicted cost table of a bundle; its source is "modelled"."""
         points = tuple(self._point_costs(index, workload) for index in range(len(self._rates)))
-        profile = self.profile
+        model = self._model
         return CostTable(
-            points, workload.exit_segments, profile.switch_latency_s, profile.switch_energy_j, source="modelled"
+            points, workload.exit_segments, model.switch_latency_s, model.switch_energy_j, source="modelled"
         )
 
     def _point_costs(self, point: int, workload: Workload) -> PointCosts:
         segments = [self.work(point, macs) for macs in workload.segment_macs]
         heads = [self.work(point, macs) for macs in workload.head_macs]
         return PointCosts(
-            clocks=self.profile.operating_points[point].clocks,
-            idle_power_w=self.profile.idle_power_w,
+            clocks=self._model.operating_points[point].clocks,
+            idle_power_w=self._model.idle_power_w,
             segment_latency_s=tuple(work.latency_s for work in segments),
-            segment_energy_j=tuple(work.energy_j for work in segments),
+            segment_energy_j=_energies_j(segments),
             head_latency_s=tuple(work.latency_s for work in heads),
-            head_energy_j=tuple(work.energy_j for work in heads),
+            head_energy_j=_energies_j(heads),
         )
+
+
+def _energies_j(works: list[Work]) -> tuple[float, ...] | None:
+    """Return the energies, or None if one is not known."""
+    energies_j = tuple(work.energy_j for work in works if work.energy_j is not None)
+    return energies_j if len(energies_j) == len(works) else None
 
 
 def reference_scale(profile: DeviceProfile, workload: Workload) -> float:
@@ -85,8 +95,9 @@ def reference_scale(profile: DeviceProfile, workload: Workload) -> float:
 
     Raises:
         OptionError: If the workload holds no work.
+        ProfileError: If the profile has no model.
     """
     macs = sum(workload.segment_macs) + workload.head_macs[-1]
     if macs <= 0:
         raise OptionError("a workload without multiply-accumulates cannot be scaled")
-    return profile.reference_macs / macs
+    return profile.require_model().reference_macs / macs

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING
 from edgeexit.clock import ManualClock
 from edgeexit.device.costs import CostModel
 from edgeexit.device.profile import DeviceProfile
-from edgeexit.errors import DeviceError
-from edgeexit.protocols import Applied, ClockDomain, CostTable, EnergySource, Workload
+from edgeexit.errors import DeviceError, ProfileError
+from edgeexit.protocols import (
+    Applied,
+    ClockDomain,
+    Conditions,
+    CostTable,
+    EnergySource,
+    Knob,
+    PowerMeter,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,7 +34,9 @@ if TYPE_CHECKING:
 class SimulatedMeter:
     """Sums what the board has drawn since it was opened."""
 
+    name = "simulated"
     source = EnergySource.SIMULATED
+    min_window_s = 0.0
 
     def __init__(self) -> None:
         self._energy_j = 0.0
@@ -33,6 +44,10 @@ class SimulatedMeter:
     def add_j(self, energy_j: float) -> None:
         """Count `energy_j` joules."""
         self._energy_j += energy_j
+
+    def uncertainty_j(self, energy_j: float, duration_s: float) -> float | None:
+        """Return None: how far the model is from a real board is not known."""
+        return None
 
     def read_energy_j(self) -> float:
         """Return the simulated energy since the board was opened, in joules."""
@@ -64,17 +79,23 @@ class SimulatedDomain:
     The domain starts at its lowest operating point, where an idle board's kernel governor leaves it.
     """
 
+    knobs: tuple[Knob, ...] = ()
+    """None: nothing outlives the process."""
+
     def __init__(
         self,
         name: str,
         frequencies_hz: tuple[int, ...],
-        profile: DeviceProfile,
+        *,
+        switch_latency_s: float,
+        switch_energy_j: float,
         clock: ManualClock,
         meter: SimulatedMeter,
     ) -> None:
         self._name = name
         self._frequencies_hz = frequencies_hz
-        self._profile = profile
+        self._switch_latency_s = switch_latency_s
+        self._switch_energy_j = switch_energy_j
         self._clock = clock
         self._meter = meter
         self._hz = frequencies_hz[0]
@@ -100,9 +121,9 @@ class SimulatedDomain:
         if effective_hz == self._hz:
             return Applied(frequency_hz, effective_hz, "simulated", 0.0)
         self._hz = effective_hz
-        self._clock.advance_s(self._profile.switch_latency_s)
-        self._meter.add_j(self._profile.switch_energy_j)
-        return Applied(frequency_hz, effective_hz, "simulated", self._profile.switch_latency_s)
+        self._clock.advance_s(self._switch_latency_s)
+        self._meter.add_j(self._switch_energy_j)
+        return Applied(frequency_hz, effective_hz, "simulated", self._switch_latency_s)
 
 
 class SimulatedDevice:
@@ -114,17 +135,32 @@ class SimulatedDevice:
 
     Raises:
         OptionError: If `work_scale` is not finite or not above 0.
+        ProfileError: If the profile has no model, or one without power.
     """
 
     simulated = True
+    journal = None
 
     def __init__(self, profile: DeviceProfile, *, work_scale: float = 1.0) -> None:
         self._model = CostModel(profile, work_scale=work_scale)
+        model = profile.require_model()
+        if model.idle_power_w is None or model.switch_energy_j is None or not model.has_power:
+            raise ProfileError(
+                f"profile {profile.name!r} was measured without a meter: it has latencies but no power, so the board "
+                "cannot be simulated; measure it again with a meter"
+            )
         self._meter = SimulatedMeter()
-        self._clock = SimulatedClock(self._meter, profile.idle_power_w)
+        self._clock = SimulatedClock(self._meter, model.idle_power_w)
         self._domains = {
-            name: SimulatedDomain(name, frequencies, profile, self._clock, self._meter)
-            for name, frequencies in profile.frequencies_hz().items()
+            name: SimulatedDomain(
+                name,
+                frequencies,
+                switch_latency_s=model.switch_latency_s,
+                switch_energy_j=model.switch_energy_j,
+                clock=self._clock,
+                meter=self._meter,
+            )
+            for name, frequencies in model.frequencies_hz().items()
         }
 
     @property
@@ -157,6 +193,15 @@ class SimulatedDevice:
         """The simulated energy meter."""
         return self._meter
 
+    @property
+    def rails(self) -> Mapping[str, PowerMeter]:
+        """None: only the whole board is simulated."""
+        return {}
+
+    def conditions(self) -> Conditions:
+        """Return that nothing is known: heat and load are not simulated."""
+        return Conditions()
+
     def modelled_costs(self, workload: Workload) -> CostTable:
         """Return the cost table of the model that this board runs by, so both agree."""
         return self._model.cost_table(workload)
@@ -172,7 +217,7 @@ class SimulatedDevice:
         point = self._model.find_point({name: domain.read_hz() for name, domain in self._domains.items()})
         latency_s, energy_j = self._model.work(point, macs)
         self._clock.advance_s(latency_s)
-        self._meter.add_j(energy_j)
+        self._meter.add_j(energy_j or 0.0)
 
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from edgeexit.errors import OptionError
 from edgeexit.protocols import CostTable, PointCosts, Work
 
+_Figure = TypeVar("_Figure")
 ROUNDING = 1e-9
 """Share of a time that rounding may cost: a deadline is kept if it is missed by less."""
 
@@ -35,12 +37,15 @@ def clairvoyant_work(table: CostTable, exit_index: int, deadline_s: float) -> Wo
     Returns:
         Latency of the answer, and energy of the whole period, idling included. The latency lies above the deadline if
         the work does not fit at any clock.
+
+    Raises:
+        OptionError: If the table has no energy figures.
     """
-    idle_w = min(point.idle_power_w for point in table.points)
+    idle_w = min(_known(point.idle_power_w) for point in table.points)
     latency_s = extra_j = 0.0
     steps: list[Step] = []
     for piece in _pieces(table, exit_index):
-        options = [(work.latency_s, work.energy_j - idle_w * work.latency_s) for work in piece]
+        options = [(work_s, work_j - idle_w * work_s) for work_s, work_j in piece]
         start = min(options, key=lambda option: (option[1], option[0]))
         latency_s, extra_j = latency_s + start[0], extra_j + start[1]
         steps.extend(_hull(options, start))
@@ -63,6 +68,9 @@ def best_fixed_point(table: CostTable, deadline_s: float, *, looks_at_every_exit
         table: Costs of the bundle on the board.
         deadline_s: Length of the period.
         looks_at_every_exit: From the exit rule.
+
+    Raises:
+        OptionError: If the table has no energy figures.
     """
     last = len(table.exit_segments) - 1
     works = [
@@ -73,18 +81,25 @@ def best_fixed_point(table: CostTable, deadline_s: float, *, looks_at_every_exit
         return table.points[min(range(len(works)), key=lambda index: works[index].latency_s)]
 
     def period_j(index: int) -> float:
-        return works[index].energy_j + table.points[index].idle_power_w * (deadline_s - works[index].latency_s)
+        idle_j = _known(table.points[index].idle_power_w) * (deadline_s - works[index].latency_s)
+        return _known(works[index].energy_j) + idle_j
 
     return table.points[min(in_time, key=period_j)]
 
 
-def _pieces(table: CostTable, exit_index: int) -> list[list[Work]]:
-    """Return the segments and the head that lead to an exit, each with its work at every operating point."""
+def _known(figure: _Figure | None) -> _Figure:
+    if figure is None:
+        raise OptionError("this needs a cost table with energy figures: measure the board with a power meter")
+    return figure
+
+
+def _pieces(table: CostTable, exit_index: int) -> list[list[tuple[float, float]]]:
+    """Return the segments and the head that lead to an exit, each with its (seconds, joules) at every point."""
     segments = [
-        [Work(point.segment_latency_s[segment], point.segment_energy_j[segment]) for point in table.points]
+        [(point.segment_latency_s[segment], _known(point.segment_energy_j)[segment]) for point in table.points]
         for segment in range(table.exit_segments[exit_index] + 1)
     ]
-    head = [Work(point.head_latency_s[exit_index], point.head_energy_j[exit_index]) for point in table.points]
+    head = [(point.head_latency_s[exit_index], _known(point.head_energy_j)[exit_index]) for point in table.points]
     return [*segments, head]
 
 

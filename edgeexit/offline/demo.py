@@ -137,7 +137,7 @@ def run_demo(
         board=profile.name,
         board_title=profile.title,
         board_provenance=dict(profile.provenance),
-        reference_workload=profile.reference_name,
+        reference_workload=profile.require_model().reference_name,
         work_scale=scale,
         work_scale_is_reference=work_scale is None,
         deadline_factor=deadline_factor,

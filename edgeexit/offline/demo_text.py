@@ -36,7 +36,9 @@ def header_text(report: DemoReport) -> str:
     )
     drop = f"chosen on validation images to cost at most {report.allowed_drop:g} points of accuracy"
     assumed = [name for name, text in report.board_provenance.items() if "Assumption" in text]
-    table = "a table of measured operating points" + (f" (assumptions: {', '.join(assumed)})" if assumed else "")
+    table = f"a table of {_source(report)} operating points" + (
+        f" (assumptions: {', '.join(assumed)})" if assumed else ""
+    )
     lines = (
         f"edgeexit {report.edgeexit_version}: {report.bundle} ({report.exit_count} exits), {report.images:,} images",
         _entry("real", f"every answer: ONNX Runtime {report.onnxruntime_version} runs the network here"),
@@ -76,11 +78,16 @@ def _entry(name: str, text: str) -> str:
     return fill(text, WIDTH, initial_indent=f"  {name + ':':<11}", subsequent_indent=" " * 13)
 
 
+def _source(report: DemoReport) -> str:
+    measured = report.board_provenance.get("operating_points", "").startswith("Measured")
+    return "measured" if measured else "modelled"
+
+
 def _scale_text(report: DemoReport) -> str:
     if report.work_scale_is_reference:
         return (
             f"each multiply-accumulate counts as {scale_title(report)}, so that the whole network costs as much as "
-            f"what the board was measured with ({report.reference_workload})"
+            f"what the board was {_source(report)} with ({report.reference_workload})"
         )
     if report.work_scale == 1.0:
         return "nothing: the work counts as it is"

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from edgeexit.device import CostModel, load_profile, reference_scale
-from edgeexit.errors import DeviceError, OptionError
+from edgeexit.errors import DeviceError, OptionError, ProfileError
 from edgeexit.protocols import Workload
 
 VGG19_MACS = 19_632_062_464
@@ -17,7 +19,7 @@ def joules_per_frame(model, gpu_hz):
 
 
 def test_a_frame_costs_least_at_727_mhz(model):
-    energies = {hz: joules_per_frame(model, hz) for hz in model.profile.frequencies_hz()["gpu"]}
+    energies = {hz: joules_per_frame(model, hz) for hz in model.profile.model.frequencies_hz()["gpu"]}
     assert min(energies, key=energies.get) == 726_750_000
     assert energies[726_750_000] == pytest.approx(0.978, rel=0.02)
 
@@ -47,7 +49,7 @@ def test_half_the_work_takes_half_the_time_and_energy(model):
 def test_the_table_has_a_point_for_each_clock_and_says_that_it_is_modelled(model):
     table = model.cost_table(Workload((VGG19_MACS, VGG19_MACS // 2), (0, VGG19_MACS // 4), (0, 1)))
     assert table.source == "modelled"
-    assert [point.clocks["gpu"] for point in table.points] == list(model.profile.frequencies_hz()["gpu"])
+    assert [point.clocks["gpu"] for point in table.points] == list(model.profile.model.frequencies_hz()["gpu"])
     assert table.exit_segments == (0, 1)
     assert (table.switch_latency_s, table.switch_energy_j) == (0.003, 0.029)
     fastest = table.points[-1]
@@ -81,3 +83,21 @@ def test_a_senseless_work_scale_is_refused(scale):
 def test_clocks_that_are_no_operating_point_are_refused(model, clocks):
     with pytest.raises(DeviceError, match="no operating point"):
         model.find_point(clocks)
+
+
+def test_a_profile_without_a_model_is_refused():
+    with pytest.raises(ProfileError, match="profile 'raspberry-pi-3' says how to drive this board"):
+        CostModel(load_profile("raspberry-pi-3"))
+
+
+def test_what_was_measured_without_a_meter_gives_latencies_and_no_energies():
+    tx2 = load_profile("jetson-tx2")
+    points = tuple(replace(point, input_power_w=None) for point in tx2.model.operating_points)
+    unmetered = replace(tx2.model, operating_points=points, idle_power_w=None, switch_energy_j=None)
+    model = CostModel(replace(tx2, model=unmetered))
+    assert model.work(12, VGG19_MACS) == (pytest.approx(1 / 12.18, rel=1e-12), None)
+    table = model.cost_table(Workload((VGG19_MACS,), (5,), (0,)))
+    assert table.switch_energy_j is None
+    fastest = table.points[-1]
+    assert fastest.segment_latency_s == pytest.approx((0.0821018,), rel=1e-5)
+    assert (fastest.idle_power_w, fastest.segment_energy_j, fastest.head_energy_j) == (None, None, None)

@@ -1,16 +1,121 @@
+import os
 from pathlib import Path
 
-from edgeexit.device import HostDevice
-from edgeexit.device.host import read_host_facts
-from edgeexit.protocols import Workload
+import pytest
+
+from edgeexit.device import HostDevice, Lease, load_profile
+from edgeexit.device.host import LoadSensor, machine_journal, read_host_facts
+from edgeexit.protocols import Conditions, EnergySource, Workload
+from edgeexit.testing.fake_sysfs import FakeTree
+
+BOARDS = Path(__file__).parent.parent.parent / "boards"
 
 
-def test_it_offers_no_clocks_no_meter_and_no_model():
-    with HostDevice() as host:
-        assert dict(host.domains) == {}
-        assert host.meter is None
-        assert host.modelled_costs(Workload((1,), (1,), (0,))) is None
-        assert not host.simulated
+def recorded(name):
+    return FakeTree.from_recording((BOARDS / f"{name}.txt").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def open_board(tmp_path):
+    opened = []
+
+    def open_(tree, **options):
+        opened.append(HostDevice(tree=tree, run_folder=tmp_path / "run", nvml=False, **options))
+        return opened[-1]
+
+    yield open_
+    for board in opened:
+        board.close()
+
+
+def test_a_machine_without_clocks_and_sensors_offers_none(open_board):
+    host = open_board(FakeTree())
+    assert dict(host.domains) == {}
+    assert host.meter is None
+    assert dict(host.rails) == {}
+    assert not host.simulated
+    assert host.name == "generic-linux"
+
+
+@pytest.mark.parametrize(
+    ("board", "domains", "meter"),
+    [
+        ("raspberry-pi-4", ["cpu"], None),
+        ("jetson-tx2", ["cpu", "gpu"], "VDD_IN"),
+        ("jetson-orin-nano-jp6", ["cpu", "gpu"], "VDD_IN"),
+        ("x86-laptop-intel-pstate", ["cpu"], None),
+        ("server-without-cpufreq", [], None),
+    ],
+)
+def test_a_recorded_board_offers_what_it_has(open_board, board, domains, meter):
+    host = open_board(recorded(board))
+    assert sorted(host.domains) == domains
+    if meter is None:
+        assert host.meter is None or host.meter.source is not EnergySource.SIMULATED
+    else:
+        assert meter in host.meter.name
+        assert host.meter.source is EnergySource.INTEGRATED
+
+
+def test_the_profile_that_is_asked_for_is_taken(open_board):
+    assert open_board(FakeTree(), profile=load_profile("jetson-nano")).name == "jetson-nano"
+
+
+def test_a_gpu_whose_node_appears_late_is_found_when_it_is_asked_for(open_board):
+    tree = FakeTree()
+    host = open_board(tree)
+    assert dict(host.domains) == {}
+    tree.add_devfreq()
+    assert list(host.domains) == ["gpu"]
+
+
+def test_what_a_profile_models_is_not_taken_for_this_machine(open_board):
+    host = open_board(recorded("raspberry-pi-4"))
+    assert host.profile.model is not None
+    assert host.modelled_costs(Workload((1,), (1,), (0,))) is None
+
+
+def test_opening_it_gives_back_what_a_dead_process_left(open_board, tmp_path, monkeypatch, caplog):
+    tree = FakeTree()
+    policy = tree.add_cpufreq_policy(0)
+    dead = os.fork()
+    if dead == 0:  # pragma: no cover  it must end without its clean-up
+        host = HostDevice(tree=tree, run_folder=tmp_path / "run", nvml=False)
+        Lease(host.domains, journal=machine_journal(tree, tmp_path / "run")).set({"cpu": 1_000_000_000})
+        os._exit(0)
+    os.waitpid(dead, 0)
+    policy.governor = "userspace"  # the fake kernel of the child died with it: this one holds what it wrote
+    open_board(tree)
+    assert policy.governor == "ondemand"
+    assert "cpufreq/policy0/scaling_governor, " in caplog.text
+
+
+def test_a_journal_that_cannot_be_read_does_not_keep_the_machine_from_being_opened(open_board, tmp_path, caplog):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lease.json").write_text("{", encoding="ascii")
+    open_board(FakeTree())
+    assert "cannot be read" in caplog.text
+
+
+def test_conditions_are_told_without_waiting(open_board):
+    host = open_board(recorded("raspberry-pi-4"))
+    assert isinstance(host.conditions(), Conditions)
+
+
+def test_closing_it_twice_does_nothing(open_board):
+    host = open_board(FakeTree())
+    host.close()
+    host.close()
+
+
+def test_the_load_is_not_known_at_the_first_look_and_a_share_after_it():
+    sensor = LoadSensor()
+    load, memory_bytes = sensor.read()
+    assert load is None
+    assert memory_bytes > 1_000_000
+    while (load := sensor.read()[0]) is None:
+        sum(range(1_000_000))
+    assert 0.0 <= load <= 1.0
 
 
 def test_reporting_work_does_not_move_its_clock_by_the_model():

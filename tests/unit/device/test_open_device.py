@@ -5,7 +5,8 @@ import warnings
 import pytest
 
 from edgeexit.device import HostDevice, SimulatedDevice, list_devices, open_device
-from edgeexit.errors import ClocksUnavailable, DeviceNotFound, OptionError, ProfileError
+from edgeexit.errors import ClocksUnavailable, DeviceNotFound, OptionError, ProfileError, ProfileMismatch
+from edgeexit.testing.fake_sysfs import FakeTree
 
 
 def test_the_argument_decides(monkeypatch):
@@ -20,11 +21,31 @@ def test_without_argument_the_environment_decides(monkeypatch):
 
 def test_without_both_the_machine_is_used_with_one_warning(monkeypatch):
     monkeypatch.delenv("EDGEEXIT_DEVICE", raising=False)
-    with pytest.warns(ClocksUnavailable, match="does not drive the clocks of real boards yet") as caught:
+    monkeypatch.setattr("edgeexit.device.host.Tree", FakeTree)
+    with pytest.warns(ClocksUnavailable, match="shows no clock that could be set.*edgeexit doctor") as caught:
         device = open_device()
     assert isinstance(device, HostDevice)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+def with_clocks(*, unprivileged):
+    tree = FakeTree()
+    tree.add_cpufreq_policy(0)
+    tree.as_user(unprivileged)
+    return tree
+
+
+def test_a_machine_whose_clocks_this_user_may_not_set_gives_one_warning(monkeypatch):
+    monkeypatch.setattr("edgeexit.device.host.Tree", lambda: with_clocks(unprivileged=True))
+    with pytest.warns(ClocksUnavailable, match="this user may not set the clocks") as caught:
+        open_device()
+    assert len(caught) == 1
+
+
+def test_a_machine_whose_clocks_may_be_set_gives_no_warning(monkeypatch):
+    monkeypatch.setattr("edgeexit.device.host.Tree", lambda: with_clocks(unprivileged=False))
+    assert list(open_device().domains) == ["cpu"]
 
 
 def test_the_host_asked_for_by_name_gives_no_warning():
@@ -50,7 +71,39 @@ def test_a_work_scale_for_real_work_is_refused():
         open_device("host", work_scale=2.0)
 
 
-@pytest.mark.parametrize("name", ["jetson-tx2", "nonsense", "simulated"])
+def a_board(compatible, model):
+    tree = FakeTree()
+    tree.add_file("/proc/device-tree/compatible", f"{compatible}\0")
+    tree.add_file("/proc/device-tree/model", f"{model}\0")
+    return tree
+
+
+def test_this_machine_can_be_taken_for_a_board_that_it_is_not_with_one_warning(monkeypatch):
+    monkeypatch.setattr("edgeexit.device.sysfs.Tree", lambda: a_board("acme,rocket", "ACME Rocket"))
+    with pytest.warns(
+        ProfileMismatch, match="'jetson-tx2' is asked for, but this machine says it is 'ACME R"
+    ) as caught:
+        device = open_device("jetson-tx2")
+    assert device.name == "jetson-tx2"
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_a_machine_that_does_not_say_what_it_is_is_taken_for_a_board_with_a_warning(monkeypatch):
+    monkeypatch.setattr("edgeexit.device.sysfs.Tree", FakeTree)
+    with pytest.warns(ProfileMismatch, match="this machine does not say what it is"):
+        open_device("jetson-tx2")
+
+
+@pytest.mark.parametrize("name", ["jetson-tx2", "generic-linux"])
+def test_the_profile_of_this_very_board_and_one_for_all_give_no_warning(monkeypatch, name):
+    monkeypatch.setattr("edgeexit.device.sysfs.Tree", lambda: a_board("nvidia,p2771-0000", "quill"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_device(name).name == name
+
+
+@pytest.mark.parametrize("name", ["nonsense", "simulated"])
 def test_an_unknown_device_is_refused_with_the_devices_there_are(name):
     with pytest.raises(DeviceNotFound, match=r"there are: host, .*simulated:jetson-tx2"):
         open_device(name)

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from edgeexit.device import SimulatedDevice, load_profile, open_device
-from edgeexit.errors import DeviceError
-from edgeexit.protocols import EnergySource, Workload
+from edgeexit.errors import DeviceError, ProfileError
+from edgeexit.protocols import Conditions, EnergySource, Workload
 
 VGG19_MACS = 19_632_062_464
 WORKLOAD = Workload((1_130_003,) * 7 + (977,), (12_345, 0, 99_999, 5, 4_321, 7, 8, 1_000), tuple(range(8)))
@@ -103,3 +105,22 @@ def test_two_boards_know_nothing_of_each_other():
     one.domains["gpu"].set_hz(1_300_500_000)
     assert two.clock.now_s() == 0.0
     assert two.domains["gpu"].read_hz() == 114_750_000
+
+
+def test_a_profile_without_a_model_cannot_be_simulated():
+    with pytest.raises(ProfileError, match="profile 'generic-linux' says how to drive this board, not what it costs"):
+        open_device("simulated:generic-linux")
+
+
+def test_a_board_measured_without_a_meter_cannot_be_simulated():
+    tx2 = load_profile("jetson-tx2")
+    with pytest.raises(ProfileError, match="profile 'jetson-tx2' was measured without a meter"):
+        SimulatedDevice(replace(tx2, model=replace(tx2.model, idle_power_w=None)))
+
+
+def test_it_has_no_rails_no_conditions_and_nothing_to_journal(board):
+    assert board.rails == {}
+    assert board.conditions() == Conditions()
+    assert board.journal is None
+    assert board.domains["gpu"].knobs == ()
+    assert board.meter.uncertainty_j(1.0, 1.0) is None
