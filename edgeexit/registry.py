@@ -6,6 +6,7 @@ A package of somebody else's offers its own under the groups ``edgeexit.governor
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgeexit.protocols import ExitRule, Governor
 
 GOVERNORS = "edgeexit.governors"
 EXIT_RULES = "edgeexit.exit_rules"
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def list_governors() -> tuple[str, ...]:
@@ -70,7 +72,26 @@ def _make(group: str, kind: str, name: str, args: tuple[Any, ...], options: dict
     try:
         return factory(*args, **options)
     except TypeError as error:
-        raise OptionError(f"{kind} {name!r} cannot be made with {options}: {error}") from error
+        why = _why_unfit(factory, args, options) or f"cannot be made with {options}: {error}"
+        raise OptionError(f"{kind} {name!r} {why}") from error
+
+
+def _why_unfit(factory: Any, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
+    """Return which options a factory does not know, or lacks; None if they are not what is wrong."""
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):  # a factory that Python cannot look into
+        return None
+    known = {each.name: each for each in parameters[len(args) :] if each.kind in _BY_NAME}
+    unknown = [] if any(each.kind is each.VAR_KEYWORD for each in parameters) else sorted(set(options) - set(known))
+    if unknown:
+        return f"does not know the {_listed(unknown)}; it knows {', '.join(known) or 'none'}"
+    missing = [name for name, each in known.items() if each.default is each.empty and name not in options]
+    return f"needs the {_listed(missing)}" if missing else None
+
+
+def _listed(names: list[str]) -> str:
+    return f"option{'' if len(names) == 1 else 's'} {', '.join(names)}"
 
 
 def _find(group: str, kind: str, name: str) -> EntryPoint:

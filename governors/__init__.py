@@ -5,7 +5,8 @@
 * `fixed`: always the same;
 * `stock`: follows the load as the kernel's devfreq governor simple_ondemand does;
 * `predictive_exit`: the lowest clock that finishes the forecast work in time (Predictive Exit, arXiv 2206.04685);
-* `deadline`: the cheapest clock that is still in time even if the forecast is wrong.
+* `deadline`: the cheapest clock that is still in time even if the forecast is wrong; the highest where no energy is
+  known.
 
 A governor is pure, and imports only `edgeexit.protocols` and `edgeexit.errors`, so that each file can be read, copied
 and changed alone.

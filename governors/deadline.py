@@ -34,6 +34,13 @@ class Deadline:
     Without a deadline the clock with the least expected energy of work and switch is set; idling then belongs to
     nobody. Without a cost table nothing is known of time: the highest clocks if there is a deadline, else they are
     left.
+
+    **No energy figures.** A board without a meter has a table of times alone. That a slow clock saves energy cannot be
+    taken for granted there: static power is drawn for as long as the work takes. On a Jetson TX2, metered
+    (profiles/jetson-tx2.json), a frame at the lowest clock costs 3.1 times the least energy, at the highest 1.33 times,
+    and for the Raspberry Pi its kernel's maintainers say that intermediate clocks rarely pay (raspberrypi/linux issue
+    1335). So the choice with the smaller regret, and the safest for the deadline, is made: race to idle, at the
+    highest clock. Without a deadline the clocks are left.
     """
 
     name = "deadline"
@@ -68,15 +75,22 @@ def _is_set(clocks: Clocks, current: Clocks) -> bool:
     return True
 
 
+def _known(energy_j: float | None) -> float:
+    """Return an energy, or infinity where it is not known: then nothing is chosen for it."""
+    return inf if energy_j is None else energy_j
+
+
 def _least_energy(observation: Observation, table: CostTable, points: list[int], rest: _Rest) -> Decision:
     best, best_j = points[-1], inf
     for index in points:
         point = table.points[index]
-        switch_j = 0.0 if _is_set(point.clocks, observation.clocks) else table.switch_energy_j
-        piece_j = table.work(index, observation.segments_done, observation.next_exit).energy_j
+        switch_j = 0.0 if _is_set(point.clocks, observation.clocks) else _known(table.switch_energy_j)
+        piece_j = _known(table.work(index, observation.segments_done, observation.next_exit).energy_j)
         energy_j = switch_j + piece_j + rest.expect(point)[1]
         if energy_j < best_j:
             best, best_j = index, energy_j
+    if best_j == inf:
+        return Decision({}, reason="no deadline, and energy not known: clocks left as they are")
     return Decision(table.points[best].clocks, reason=f"least energy, no deadline: {best_j:.4g} J expected")
 
 
@@ -112,12 +126,13 @@ class _Rest:
         return cls(max(exits[first] + 1, observation.segments_done), worst, reached, segments, heads)
 
     def expect(self, point: PointCosts) -> tuple[float, float]:
-        """Return the expected seconds and joules at an operating point."""
+        """Return the expected seconds and joules at an operating point; joules not known are infinite."""
         segments, heads = self.segment_weights, self.head_weights
-        return (
-            sum(map(mul, segments, point.segment_latency_s)) + sum(map(mul, heads, point.head_latency_s)),
-            sum(map(mul, segments, point.segment_energy_j)) + sum(map(mul, heads, point.head_energy_j)),
-        )
+        latency_s = sum(map(mul, segments, point.segment_latency_s)) + sum(map(mul, heads, point.head_latency_s))
+        segment_j, head_j = point.segment_energy_j, point.head_energy_j
+        if segment_j is None or head_j is None:
+            return latency_s, inf
+        return latency_s, sum(map(mul, segments, segment_j)) + sum(map(mul, heads, head_j))
 
 
 def _answers(distribution: Distribution | None, first: int, last: int) -> list[float]:
@@ -137,7 +152,17 @@ def _answers(distribution: Distribution | None, first: int, last: int) -> list[f
 class _Plans:
     """Judges operating points by the plans that start with them; `left_s` is the time until the deadline."""
 
-    __slots__ = ("_left_s", "_observation", "_rest", "_table", "_top", "_top_expected", "_top_rest_s")
+    __slots__ = (
+        "_left_s",
+        "_observation",
+        "_rest",
+        "_switch_j",
+        "_table",
+        "_top",
+        "_top_expected",
+        "_top_idle_w",
+        "_top_rest_s",
+    )
 
     def __init__(self, observation: Observation, table: CostTable, top: int, rest: _Rest, left_s: float) -> None:
         self._observation = observation
@@ -147,30 +172,40 @@ class _Plans:
         self._left_s = left_s
         self._top_rest_s = self._worst_rest_s(top)
         self._top_expected = rest.expect(table.points[top])
+        self._top_idle_w = table.points[top].idle_power_w
+        self._switch_j = _known(table.switch_energy_j)
 
     def choose(self, points: list[int]) -> Decision:
-        """Return the point with the cheapest plan that is in time, or the least late."""
-        best, best_j, least_late, most_spare_s = -1, inf, self._top, -inf
+        """Return the point with the cheapest plan in time, the top one if energy is not known, or the least late.
+
+        The top point is the last of `points`.
+        """
+        best, best_j, least_late, most_spare_s, spare_s = -1, inf, self._top, -inf, -inf
         for index in points:
             spare_s, energy_j = self._judge(index)
             if energy_j < best_j:
                 best, best_j = index, energy_j
             if spare_s >= most_spare_s:
                 least_late, most_spare_s = index, spare_s
-        if best < 0:
-            clocks = self._table.points[least_late].clocks
-            return Decision(clocks, reason=f"quickest, and yet up to {-most_spare_s:.4g} s late")
-        return Decision(self._table.points[best].clocks, reason=f"cheapest in time: {best_j:.4g} J expected")
+        if best >= 0:
+            return Decision(self._table.points[best].clocks, reason=f"cheapest in time: {best_j:.4g} J expected")
+        if spare_s >= -ROUNDING_S:
+            return Decision(self._table.points[self._top].clocks, reason="energy not known: highest clocks")
+        clocks = self._table.points[least_late].clocks
+        if most_spare_s >= -ROUNDING_S:
+            return Decision(clocks, reason="energy not known: clocks that are in time")
+        return Decision(clocks, reason=f"quickest, and yet up to {-most_spare_s:.4g} s late")
 
     def _judge(self, index: int) -> tuple[float, float]:
         """Return the time to spare in the worst case, and the energy of the cheapest plan in time (inf: none is)."""
         table, rest, observation = self._table, self._rest, self._observation
         point = table.points[index]
-        piece_s, begin_j = table.work(index, observation.segments_done, observation.next_exit)
+        piece_s, piece_j = table.work(index, observation.segments_done, observation.next_exit)
+        begin_j = inf if piece_j is None else piece_j
         after_s = self._left_s - piece_s
         if not _is_set(point.clocks, observation.clocks):
             after_s -= table.switch_latency_s
-            begin_j += table.switch_energy_j
+            begin_j += self._switch_j
         if index == self._top:
             stay_s = after_s - self._top_rest_s
             return stay_s, self._stay_j(begin_j, point, after_s) if stay_s >= -ROUNDING_S else inf
@@ -186,16 +221,19 @@ class _Plans:
     def _stay_j(self, begin_j: float, point: PointCosts, after_s: float) -> float:
         """Return what a plan is expected to draw until the deadline if it goes on as it began."""
         rest_s, rest_j = self._rest.expect(point)
+        if point.idle_power_w is None:
+            return inf
         return begin_j + rest_j + point.idle_power_w * (after_s - rest_s)
 
     def _hurry_j(self, begin_j: float, point: PointCosts, after_s: float) -> float:
         """Return what a plan is expected to draw until the deadline if it goes on at the top clock."""
-        table, onward = self._table, self._rest.probability
+        onward = self._rest.probability
         rest_s, rest_j = self._top_expected
-        idle_s = onward * (after_s - table.switch_latency_s) - rest_s
-        answered_j = (1.0 - onward) * point.idle_power_w * after_s
-        onward_j = onward * table.switch_energy_j + rest_j + table.points[self._top].idle_power_w * idle_s
-        return begin_j + answered_j + onward_j
+        idle_s = onward * (after_s - self._table.switch_latency_s) - rest_s
+        idle_w, top_idle_w = point.idle_power_w, self._top_idle_w
+        if idle_w is None or top_idle_w is None:
+            return inf
+        return begin_j + (1.0 - onward) * idle_w * after_s + onward * self._switch_j + rest_j + top_idle_w * idle_s
 
     def _worst_rest_s(self, index: int) -> float:
         rest, first_head = self._rest, self._observation.next_exit + 1

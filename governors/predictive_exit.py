@@ -21,6 +21,8 @@ class PredictiveExit:
     The forecast exit is taken from the exit distribution. Without one it is the next exit if the rule skips exits (the
     paper's rule jumps to its forecast), and the last if it looks at every exit, which is no forecast at all.
 
+    Times are all it needs: it decides alike with a cost table that has no energy figures.
+
     Where the paper is silent: if no clock finishes in time the highest is set; no deadline is one that every clock
     keeps, so the lowest is set; without a cost table the highest is set for a deadline and the lowest for none.
 

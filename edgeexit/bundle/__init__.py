@@ -3,6 +3,7 @@
 * `load`: `load_bundle` finds, reads and checks one; `Bundle` is what it returns;
 * `manifest`: what manifest.json may say;
 * `files`: reading files without leaving the bundle;
+* `costs`: cost table files, what a bundle costs on one board;
 * `write`: writing one in full or not at all;
 * `whole`: all pieces as one graph again, for ONNX Runtime to optimise;
 * `graph`: cutting and joining ONNX graphs.

@@ -33,9 +33,10 @@ def read_plain_file(folder: Path, name: str, *, max_bytes: int) -> bytes:
     except (OSError, RuntimeError) as error:
         raise BundleError(f"{path}: cannot be read ({error})") from error
     try:
-        _check_file(path, os.fstat(descriptor), max_bytes)
+        status = os.fstat(descriptor)
+        _check_file(path, status, max_bytes)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(max_bytes + 1)
+            return file.read(status.st_size + 1)  # Python allocates as much as is asked for, before it reads
     finally:
         os.close(descriptor)
 

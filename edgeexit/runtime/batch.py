@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeexit.runtime.clocking import Clocking
     from edgeexit.runtime.engine import Engine, PieceSession
     from edgeexit.runtime.loop import Limits
-    from edgeexit.runtime.meter import EnergyWindow
+    from edgeexit.runtime.meter import EnergyReading, EnergyWindow
     from edgeexit.runtime.result import ClockStep
 
     Array = NDArray[Any]
@@ -31,7 +31,7 @@ class TimedAnswer(NamedTuple):
 
     answer: Answer
     end_s: float
-    energy_j: float | None
+    energy: EnergyReading | None
 
 
 class BatchLoop:
@@ -199,7 +199,7 @@ class _BatchRun:
         self.answers[sample] = TimedAnswer(
             Answer(looks[-1], looks, list(self.steps), reason),
             self.loop.device.clock.now_s(),
-            self.window.read_energy_j(),
+            self.window.read(),
         )
 
     def _compact(self, segment: int) -> None:

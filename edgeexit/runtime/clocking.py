@@ -9,6 +9,7 @@ from edgeexit.runtime.result import ClockStep
 
 if TYPE_CHECKING:
     from edgeexit.device.lease import Lease
+    from edgeexit.device.writer import ClockWriter
     from edgeexit.protocols import Clocks, CostTable, Device, Governor, PointCosts, Verdict
 
 
@@ -17,7 +18,7 @@ class Clocking:
 
     Args:
         device: The board.
-        lease: Hold on its clocks.
+        lease: Hold on its clocks, driven from this thread or from one of its own.
         governor: Decides; None leaves the clocks alone.
         cost_table: Costs of the bundle's pieces on this board for one sample, or None if not known.
         exit_count: Exits of the bundle.
@@ -27,7 +28,7 @@ class Clocking:
     def __init__(
         self,
         device: Device,
-        lease: Lease,
+        lease: Lease | ClockWriter,
         governor: Governor | None,
         cost_table: CostTable | None,
         *,
@@ -62,6 +63,7 @@ class Clocking:
         if self._governor is None:
             return None, self._exit_count - 1
         now_s = self._device.clock.now_s()
+        conditions = self._device.conditions()
         observation = Observation(
             now_s=now_s,
             segments_done=segments_done,
@@ -74,6 +76,8 @@ class Clocking:
             cost_table=self.cost_table(samples),
             deadline_s=deadline_s,
             load=self._load(now_s) if segments_done == 0 else None,
+            power_w=conditions.power_w,
+            temperature_c=conditions.temperature_c,
         )
         decision = self._governor.decide(observation)
         if decision.clocks:
@@ -82,8 +86,8 @@ class Clocking:
         return ClockStep(segments_done, self.read_clocks(), decision.reason), deepest
 
     def read_clocks(self) -> Clocks:
-        """Return the present frequency of each clock domain."""
-        return {name: domain.read_hz() for name, domain in self._device.domains.items()}
+        """Return the present frequency of each clock domain, as far as it is known."""
+        return self._lease.read_clocks()
 
     def expected_latency_s(self, segment: int, samples: int = 1) -> float:
         """Return what the cost table expects of a segment and the head behind it; 0.0 where it is not known.
@@ -103,9 +107,12 @@ class Clocking:
         return 0.0 if table is None else self._at_present(table).head_latency_s[exit_index]
 
     def _at_present(self, table: CostTable) -> PointCosts:
-        """Return the costs at the present clocks; at the slowest point if they are none of the table's."""
-        clocks = self.read_clocks()
-        return next((point for point in table.points if point.clocks == clocks), table.points[0])
+        """Return the costs at the present clocks; at the slowest point if they are none of the table's.
+
+        Clocks that the table does not name are left out: they could not be set when it was measured.
+        """
+        present = self.read_clocks().items()
+        return next((point for point in table.points if point.clocks.items() <= present), table.points[0])
 
     def finished(self, start_s: float, end_s: float) -> None:
         """Note when an inference ran: the next load is its busy share."""

@@ -21,8 +21,8 @@ class ClockStep:
 class Result(NamedTuple):
     """The answer for one input.
 
-    `energy_j` is None without a meter, and `energy_source` says where it is from. In a batch, latency and energy are
-    those of the whole batch up to this sample's answer.
+    `energy_j` is None without a meter and where the inference was too short for it; `energy_source` says where it is
+    from. In a batch, latency and energy are those of the whole batch up to this sample's answer.
     """
 
     label: int
@@ -34,6 +34,8 @@ class Result(NamedTuple):
     latency_s: float
     energy_j: float | None
     energy_source: EnergySource | None
+    energy_uncertainty_j: float | None
+    """How far `energy_j` may be off (one standard deviation), as far as the meter knows it."""
     clock_steps: tuple[ClockStep, ...]
     reason: str
     """Why this exit answered: "exit rule", "last exit", "deepest exit allowed", "deadline" or "cancelled"."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeexit.device.lease import Lease
+from edgeexit.device.writer import ClockWriter
 from edgeexit.exits.settings import make_rule
 from edgeexit.runtime.batch import BatchLoop
 from edgeexit.runtime.clocking import Clocking
 from edgeexit.runtime.engine import Engine
 from edgeexit.runtime.inputs import InputCheck, check_budget, made_up_inputs
 from edgeexit.runtime.loop import Answer, Limits, Loop
-from edgeexit.runtime.meter import EnergyWindow
+from edgeexit.runtime.meter import EnergyReading, EnergyWindow
 from edgeexit.runtime.result import Result
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Session:
         cache_dir: Folder for optimised pieces; by default ``$XDG_CACHE_HOME/edgeexit``.
         cost_table: Costs of the bundle's pieces on this device; by default what the device's profile predicts.
         anytime: True if the best exit so far answers when the deadline comes; False runs on and misses it.
+        wait_for_clocks: True if an inference waits until a clock has changed; False has a thread of its own set the
+            clocks meanwhile, and None does so on every board that is not simulated.
 
     Raises:
         EngineError: If ONNX Runtime refuses the bundle.
@@ -73,6 +76,7 @@ class Session:
         cache_dir: Path | None = None,
         cost_table: CostTable | None = None,
         anytime: bool = True,
+        wait_for_clocks: bool | None = None,
     ) -> None:
         self.bundle = bundle
         self.device = device
@@ -91,7 +95,10 @@ class Session:
             optimise=optimise,
             cache_dir=cache_dir,
         )
-        self._lease = Lease(device.domains)
+        domains = device.domains
+        lease = Lease(domains, journal=device.journal)
+        waits = device.simulated or governor is None or not domains if wait_for_clocks is None else wait_for_clocks
+        self._lease = lease if waits else ClockWriter(lease, tuple(domains))
         clocking = Clocking(
             device,
             self._lease,
@@ -134,12 +141,12 @@ class Session:
         check_budget(latency_budget_s)
         start_s = self._now_s()
         arrays = self._inputs.check(inputs, samples=1)
-        window = None if self._meter is None else EnergyWindow(self._meter)
+        window = None if self._meter is None else EnergyWindow(self._meter, self.device.clock)
         deadline_s = None if latency_budget_s is None else start_s + latency_budget_s
         answer = self._loop.run(self._loaded(arrays), Limits(deadline_s, cancel, self._anytime))
         end_s = self._now_s()
         self._clocking.finished(start_s, end_s)
-        return self._result(answer, start_s, end_s, None if window is None else window.read_energy_j(), deadline_s)
+        return self._result(answer, start_s, end_s, None if window is None else window.read(), deadline_s)
 
     def infer_batch(
         self, inputs: Inputs, *, latency_budget_s: float | None = None, cancel: Event | None = None
@@ -162,7 +169,7 @@ class Session:
         samples = len(next(iter(arrays.values())))
         if samples == 0:
             return []
-        window = EnergyWindow(self._meter)
+        window = EnergyWindow(self._meter, self.device.clock)
         deadline_s = None if latency_budget_s is None else start_s + latency_budget_s
         limits = Limits(deadline_s, cancel, self._anytime)
         if not self._batch.can_split(arrays):
@@ -170,7 +177,7 @@ class Session:
             return [self.infer(one, latency_budget_s=self._left_s(deadline_s), cancel=cancel) for one in one_by_one]
         timed = self._batch.run(arrays, limits, window)
         self._clocking.finished(start_s, self._now_s())
-        return [self._result(t.answer, start_s, t.end_s, t.energy_j, deadline_s) for t in timed]
+        return [self._result(t.answer, start_s, t.end_s, t.energy, deadline_s) for t in timed]
 
     def _left_s(self, deadline_s: float | None) -> float | None:
         """Return the time until the deadline, and next to none once it has passed."""
@@ -206,7 +213,7 @@ class Session:
         return program
 
     def _result(
-        self, answer: Answer, start_s: float, end_s: float, energy_j: float | None, deadline_s: float | None
+        self, answer: Answer, start_s: float, end_s: float, energy: EnergyReading | None, deadline_s: float | None
     ) -> Result:
         look = answer.look
         labels = self._labels
@@ -217,8 +224,9 @@ class Session:
             exit_index=look.exit_index,
             exits_looked_at=tuple([each.exit_index for each in answer.looks]),
             latency_s=end_s - start_s,
-            energy_j=energy_j,
-            energy_source=None if energy_j is None or self._meter is None else self._meter.source,
+            energy_j=None if energy is None else energy.energy_j,
+            energy_source=None if energy is None else energy.source,
+            energy_uncertainty_j=None if energy is None else energy.uncertainty_j,
             clock_steps=tuple(answer.steps),
             reason=answer.reason,
             deadline_met=None if deadline_s is None else end_s - start_s <= (deadline_s - start_s) * ROUNDING,

@@ -26,6 +26,7 @@ class Domain:
 
     name = "gpu"
     operating_points_hz = (100, 200)
+    knobs = ()
 
     def __init__(self, **wrong):
         self.hz = 100

@@ -101,3 +101,18 @@ def test_the_made_up_board_costs_what_its_description_says():
     assert table.work(3, 0, 3, first_head=0).latency_s == pytest.approx(0.044)
     assert table.work(3, 0, 3, first_head=0).energy_j == pytest.approx(0.3256)
     assert replace(make_observation(), deadline_s=1.0) == make_observation(deadline_s=1.0)
+
+
+def test_a_table_without_energies_has_times_alone():
+    table = make_cost_table(metered=False)
+    assert make_cost_table().has_energy
+    assert not table.has_energy
+    assert table.work(3, 0, 3, first_head=0).latency_s == pytest.approx(0.044)
+    assert table.work(3, 0, 3, first_head=0).energy_j is None
+    assert table.scaled(2.0).work(0, 0, 0) == (pytest.approx(0.088), None)
+
+
+def test_one_energy_that_is_missing_makes_a_table_incomplete():
+    table = make_cost_table()
+    assert not replace(table, switch_energy_j=None).has_energy
+    assert not replace(table, points=(*table.points, replace(table.points[0], idle_power_w=None))).has_energy

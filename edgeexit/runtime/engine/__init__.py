@@ -6,14 +6,20 @@ a boundary tensor stays where its segment put it until the next segment takes it
 
 * `sessions`: one ONNX Runtime session for each piece, one thread pool and one memory arena for all of them;
 * `program`: the buffers of inputs of one shape.
+
+Some wheels of ONNX Runtime send telemetry, with a thread and files in the user's cache. It is turned off here, unless
+ORT_DISABLE_TELEMETRY says otherwise in the environment.
 """
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: later it has begun to send
 import onnxruntime as ort
 
 from edgeexit.bundle.whole import join_pieces, kept_stages

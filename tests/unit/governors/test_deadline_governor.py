@@ -152,3 +152,36 @@ def test_a_board_without_clocks_has_none_to_set():
     decision = decide(60, operating_points={}, clocks={})
     assert decision.clocks == {}
     assert decision.reason == "no clock to set"
+
+
+NO_METER = make_cost_table(metered=False)
+
+
+def test_where_no_energy_is_known_it_races_to_idle():
+    # 88 ms at 200 MHz would be in time; that slower is cheaper is not known.
+    decision = decide(100, exit_distribution=None, cost_table=NO_METER)
+    assert mhz(decision) == 400
+    assert decision.reason == "energy not known: highest clocks"
+
+
+def test_where_no_energy_is_known_it_still_does_not_lose_time_by_a_late_switch():
+    # 14.667 ms at 300 MHz, 16 ms at 400 MHz with a switch of 5 ms.
+    table = make_cost_table(switch_latency_s=0.005, metered=False)
+    last = {"segments_done": 3, "next_exit": 3, "exit_distribution": None, "clocks": {"gpu": 300_000_000}}
+    in_time = decide(15, cost_table=table, **last)
+    assert mhz(in_time) == 300
+    assert in_time.reason == "energy not known: clocks that are in time"
+    assert decide(14, cost_table=table, **last).reason == "quickest, and yet up to 0.0006667 s late"
+
+
+def test_where_no_energy_is_known_and_nothing_is_due_the_clocks_are_left():
+    decision = decide(cost_table=NO_METER)
+    assert decision.clocks == {}
+    assert decision.reason == "no deadline, and energy not known: clocks left as they are"
+
+
+def test_costs_of_the_clocks_as_they_are_set_none():
+    table = replace(make_cost_table(), points=(replace(make_cost_table().points[1], clocks={}),))
+    decision = decide(100, exit_distribution=None, cost_table=table)
+    assert decision.clocks == {}
+    assert decision.reason == "cheapest in time: 0.1644 J expected"

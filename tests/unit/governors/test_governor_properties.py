@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgeexit.protocols import CostTable, Observation, PointCosts
 from edgeexit.registry import load_governor
+from edgeexit.testing.observations import without_energy
 
 GOVERNORS = [
     load_governor("deadline"),
@@ -63,7 +64,7 @@ def observations(draw):
         looks_at_every_exit=draw(st.booleans()),
         operating_points=draw(st.sampled_from([{}, {"gpu": tuple(allowed)}, {"cpu": (7, 9), "gpu": tuple(allowed)}])),
         clocks=draw(st.sampled_from([{}, {"gpu": 100}, {"cpu": 7, "gpu": 400}, {"gpu": 333}])),
-        cost_table=draw(st.sampled_from([None, table])),
+        cost_table=draw(st.sampled_from([None, table, without_energy(table)])),
         deadline_s=draw(st.none() | st.floats(-1.0, 1e6 + 10.0)),
         load=draw(st.none() | st.floats(0.0, 1.0)),
         power_w=draw(sensor),
@@ -105,6 +106,8 @@ def test_every_governor_survives_without_table_sensors_and_deadline(observation)
 def test_the_deadline_holds_whatever_the_forecasts_are_where_it_can_be_kept(data):
     exit_count = data.draw(st.integers(1, 5))
     table = data.draw(cost_tables(exit_count))
+    metered = data.draw(st.booleans())
+    table = table if metered else without_energy(table)
     points = {"gpu": tuple(point.clocks["gpu"] for point in table.points)}
     every = data.draw(st.booleans())
     governor = load_governor("deadline")
@@ -125,7 +128,7 @@ def test_the_deadline_holds_whatever_the_forecasts_are_where_it_can_be_kept(data
             deadline_s=deadline_s,
         )
         decision = governor.decide(observation)
-        assert decision.reason.startswith("cheapest in time")
+        assert decision.reason.startswith("cheapest in time" if metered else "energy not known")
         if decision.clocks["gpu"] != current:
             current = decision.clocks["gpu"]
             now_s += table.switch_latency_s

@@ -73,3 +73,8 @@ def test_without_a_cost_table_it_takes_the_highest_clock_for_a_deadline(table):
 def test_an_unknown_way_to_forecast_is_refused():
     with pytest.raises(OptionError, match="one of most-probable, expected, not 'median'"):
         load_governor("predictive-exit", forecast="median")
+
+
+@pytest.mark.parametrize("time_left_ms", [None, 20, 43.9, 88.1])
+def test_it_decides_alike_without_energy_figures(time_left_ms):
+    assert decide(time_left_ms, cost_table=make_cost_table(metered=False)) == decide(time_left_ms)
