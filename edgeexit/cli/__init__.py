@@ -14,6 +14,7 @@ from importlib import import_module
 import click
 
 from edgeexit import __version__
+from edgeexit.cli.ending import EndedBySignal, orderly_end
 from edgeexit.cli.failures import (
     EXIT_BROKEN_PIPE,
     EXIT_INTERRUPTED,
@@ -23,7 +24,7 @@ from edgeexit.cli.failures import (
     show_error,
 )
 
-_COMMANDS = ("demo", "run", "info")
+_COMMANDS = ("demo", "run", "info", "doctor", "measure", "restore")
 _EPILOG = """\b
 Exit codes:
   0    success
@@ -32,8 +33,10 @@ Exit codes:
   3    bad input or data: a file that cannot be read, a wrong shape, NaN
   4    the bundle is missing, damaged or of an unknown format
   5    the device or its profile cannot be used
+  129  ended by SIGHUP: the terminal went away
   130  interrupted
   141  the reader of the output went away
+  143  ended by SIGTERM
 
 Errors take one line; DEBUG=1 in the environment adds the traceback."""
 
@@ -64,10 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; by default those that the program was started with.
     """
     try:
-        with one_line_warnings():
+        with one_line_warnings(), orderly_end():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
             sys.stdout.flush()
             return code
+    except EndedBySignal as end:
+        return end.exit_code
     except BrokenPipeError:
         _forget_output()
         return EXIT_BROKEN_PIPE

@@ -15,6 +15,7 @@ import click
 from edgeexit.errors import (
     BundleError,
     ClocksUnavailable,
+    CostTableError,
     DataError,
     DeviceError,
     EdgeExitError,
@@ -22,6 +23,7 @@ from edgeexit.errors import (
     InputError,
     OptionError,
     PluginNotFound,
+    ProfileMismatch,
 )
 
 EXIT_OTHER: Final = 1
@@ -38,6 +40,7 @@ _CODES: Final[tuple[tuple[type[EdgeExitError], int], ...]] = (
     (DeviceError, EXIT_DEVICE),
     (InputError, EXIT_DATA),
     (DataError, EXIT_DATA),
+    (CostTableError, EXIT_DATA),
     (GraphError, EXIT_DATA),
     (OptionError, EXIT_USAGE),
     (PluginNotFound, EXIT_USAGE),
@@ -75,7 +78,8 @@ def one_line_warnings() -> Iterator[None]:
     logger.setLevel(logging.DEBUG if debugging() else logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("default", ClocksUnavailable)
+            for category in (ClocksUnavailable, ProfileMismatch):
+                warnings.simplefilter("default", category)
             if not debugging():  # what other packages will change some day is nothing for a user
                 warnings.simplefilter("ignore", DeprecationWarning)
                 warnings.simplefilter("ignore", PendingDeprecationWarning)

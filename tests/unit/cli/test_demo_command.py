@@ -136,3 +136,15 @@ def test_a_progress_bar_with_the_time_left_is_drawn_on_a_terminal(demo, monkeypa
     assert full
     assert all(last in line for line in full), "it is full when the last pass ends, and not before"
     assert "100%" not in captured.out
+
+
+def test_a_board_that_nobody_measured_is_called_modelled(demo, capsys):
+    assert demo("--board", "raspberry-pi-5", "--no-png") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "from a table of modelled operating points (assumptions: operating_points," in text
+    assert "what the board was modelled with (MobileNetV2" in text
+
+
+def test_a_board_without_a_model_cannot_be_simulated(demo, capsys):
+    assert demo("--board", "raspberry-pi-3") == 5
+    assert "profile 'raspberry-pi-3' says how to drive this board, not what it costs" in capsys.readouterr().err

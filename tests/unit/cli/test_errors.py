@@ -12,6 +12,7 @@ from tiny_bundle import network_input
 from edgeexit import cli
 from edgeexit.cli import main
 from edgeexit.errors import ClockNotWritable, EngineError, GraphError, MissingExtra, PluginNotFound
+from edgeexit.testing.fake_sysfs import FakeTree
 
 
 def error_line(capsys):
@@ -131,7 +132,12 @@ def test_an_unknown_governor_or_exit_rule_is_2(tiny, batch, option, capsys):
 
 @pytest.mark.parametrize(
     ("option", "says"),
-    [("nosuch=1", "nosuch"), ("frequency_hz=fast", "'fast'"), ("frequency_hz=1.5", "1.5"), (None, "frequency_hz")],
+    [
+        ("nosuch=1", "governor 'fixed' does not know the option nosuch; it knows frequency_hz"),
+        ("frequency_hz=fast", "'fast'"),
+        ("frequency_hz=1.5", "1.5"),
+        (None, "governor 'fixed' needs the option frequency_hz"),
+    ],
 )
 def test_a_governor_option_that_does_not_fit_is_2(tiny, batch, option, says, capsys):
     arguments = ["--governor", "fixed"] + ([] if option is None else ["--governor-option", option])
@@ -187,11 +193,19 @@ def test_debug_set_to_nothing_or_0_shows_no_traceback(monkeypatch, value, capsys
     error_line(capsys)
 
 
-def test_a_warning_takes_one_line(tiny, batch, capsys):
+def test_a_warning_takes_one_line(tiny, batch, capsys, monkeypatch):
+    monkeypatch.setattr("edgeexit.device.host.Tree", FakeTree)  # a machine without clocks
     assert main(["run", str(tiny.path), str(batch)]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("edgeexit: warning: this version of edgeexit does not drive the clocks")
+    assert lines[0].startswith("edgeexit: warning: this machine shows no clock that could be set")
+
+
+def test_a_machine_taken_for_a_board_that_it_is_not_gives_one_line(tiny, batch, capsys, monkeypatch):
+    monkeypatch.setattr("edgeexit.device.sysfs.Tree", FakeTree)
+    assert main(["run", str(tiny.path), str(batch), "--device", "jetson-tx2"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edgeexit: warning: the profile 'jetson-tx2' is asked for, but this machine does not say")
 
 
 def test_what_the_library_logs_takes_one_line(monkeypatch, capsys):

@@ -7,6 +7,7 @@ from tiny_bundle import images, network_input
 
 from edgeexit import load_governor
 from edgeexit.cli import main
+from edgeexit.protocols import EnergySource
 
 
 def run(bundle, *arguments, device="host"):
@@ -48,6 +49,7 @@ def test_json_gives_one_object_a_sample(tiny, batch, capsys):
         "exit_count": 3,
         "exits_looked_at": [0, 1, 2],
         "energy_source": "simulated",
+        "energy_uncertainty_j": None,
         "reason": "last exit",
         "deadline_met": True,
     }
@@ -121,3 +123,39 @@ def test_a_bad_file_is_reported_and_the_others_are_answered(tiny, batch, tmp_pat
 def test_a_deadline_that_cannot_be_kept_is_said(tiny, batch, capsys):
     assert run(tiny, batch, "--exit-rule", "last", "--deadline-ms", "0.0000001", device="simulated:jetson-tx2") == 0
     assert all("deadline missed" in line for line in capsys.readouterr().out.splitlines())
+
+
+class Meter:
+    """A meter that tells windows of `min_window_s` and more, and counts 2 J at every look."""
+
+    name = "VDD_IN"
+    source = EnergySource.INTEGRATED
+
+    def __init__(self, min_window_s):
+        self.min_window_s = min_window_s
+        self.energy_j = 0.0
+
+    def read_energy_j(self):
+        self.energy_j += 2.0
+        return self.energy_j
+
+    def uncertainty_j(self, energy_j, duration_s):
+        return 0.5
+
+    def read_power_w(self):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("min_window_s", "last"),
+    [
+        (0.0, "all 9 samples, with reading the files: 38 +- 0.5 J (integrated, VDD_IN)"),
+        (1e9, "all 9 samples: too short for the meter VDD_IN"),
+    ],
+)
+def test_the_energy_of_all_samples_is_told_because_one_may_be_too_short(
+    tiny, batch, capsys, monkeypatch, min_window_s, last
+):
+    monkeypatch.setattr("edgeexit.device.host.HostDevice.meter", Meter(min_window_s))
+    assert run(tiny, batch) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == last

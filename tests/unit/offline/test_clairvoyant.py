@@ -7,8 +7,10 @@ The board: a slow point (4 s and 4 J for a unit of work), a middle one (2 s, 3 J
 
 import pytest
 
+from edgeexit.errors import OptionError
 from edgeexit.offline.clairvoyant import best_fixed_point, clairvoyant_work
 from edgeexit.protocols import CostTable, PointCosts
+from edgeexit.testing.observations import without_energy
 
 POINTS = {100: (4.0, 4.0), 200: (2.0, 3.0), 300: (1.5, 5.0), 400: (1.0, 5.0)}
 
@@ -85,3 +87,11 @@ def test_a_deadline_met_to_the_last_digit_is_met():
 
 def test_if_no_clock_keeps_the_deadline_the_fastest_is_taken():
     assert best_fixed_point(make_table(), 1.0, looks_at_every_exit=False).clocks == {"gpu": 400}
+
+
+def test_hindsight_on_energy_needs_energy_figures():
+    table = without_energy(make_table())
+    with pytest.raises(OptionError, match="measure the board with a power meter"):
+        clairvoyant_work(table, 1, 10.0)
+    with pytest.raises(OptionError, match="measure the board with a power meter"):
+        best_fixed_point(table, 10.0, looks_at_every_exit=False)
