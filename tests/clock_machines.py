@@ -52,7 +52,7 @@ def journal_of(tree, folder):
 def lease_on(tree, folder):
     """Return a lease on all clocks of a machine in memory, journalled in `folder`."""
     domains = (*find_cpufreq(tree), *find_devfreq(tree))
-    return Lease({domain.name: domain for domain in domains}, journal=journal_of(tree, folder))
+    return Lease({domain.name: domain for domain in domains}, journal=journal_of(tree, folder), clock=tree.clock)
 
 
 def fail_with(code):

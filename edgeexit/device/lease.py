@@ -17,8 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgeexit.clock import MonotonicClock
+from edgeexit.device.limits import held_down
 from edgeexit.errors import ClockNotWritable, ClocksUnavailable, DeviceError, JournalError, LeaseTaken
-from edgeexit.protocols import Applied, ClockDomain, Clocks, Journal, Knob
+from edgeexit.protocols import Applied, Clock, ClockDomain, Clocks, Journal, Knob
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,9 +63,13 @@ class Lease:
     Args:
         domains: The clock domains by name, as `Device.domains` gives them.
         journal: Where to write down what has to be put back; None where no clock outlives the process.
+        clock: To wait by until the machine has done what it was asked for; by default its own.
     """
 
-    def __init__(self, domains: Mapping[str, ClockDomain], *, journal: Journal | None = None) -> None:
+    def __init__(
+        self, domains: Mapping[str, ClockDomain], *, journal: Journal | None = None, clock: Clock | None = None
+    ) -> None:
+        self._clock: Clock = MonotonicClock() if clock is None else clock
         self._holds = {name: _Hold(domain) for name, domain in domains.items()}
         self._holder_of: dict[str, _Hold] = {}
         self._journal = journal
@@ -272,7 +278,7 @@ class Lease:
         name = hold.domain.name
         for knob in hold.domain.knobs:
             values = hold.ours.get(knob.key)
-            if values and not _may_hold(knob, values):
+            if values and not _may_hold(knob, values) and not self._is_held_down(hold, knob, values):
                 if not hold.yielded:
                     hold.yielded = True
                     self._yielded_count += 1
@@ -282,6 +288,26 @@ class Lease:
             hold.yielded = False
             log.info("clock %s is as we left it again", name)
         return False
+
+    def _is_held_down(self, hold: _Hold, knob: Knob, values: tuple[str, ...]) -> bool:
+        """Return whether the machine itself holds a maximum down, in the heat: then what it reads counts as ours."""
+        if hold.yielded or self._journal is None or not knob.key.endswith("max_freq"):
+            return False
+        knob.before_write, hook = None, knob.before_write  # it only gets a value that is in the journal
+        try:
+            with held_down(knob, values, self._clock) as by_the_machine:
+                pass
+            found = knob.read() if by_the_machine else None
+        except (DeviceError, ValueError):
+            return False
+        finally:
+            knob.before_write = hook
+        if found is None:
+            return False
+        hold.ours[knob.key] = (found, values[-1])
+        self._journal.note(knob, hold.ours[knob.key])
+        log.info("the machine holds clock %s down: %s is %s", hold.domain.name, knob.key, found)
+        return True
 
     def _restore_frequency(self, name: str, hold: _Hold) -> None:
         if hold.saved_hz is None or hold.held_hz is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from edgeexit.errors import DeviceError
 from edgeexit.protocols import Clock, Knob
 
@@ -50,3 +53,48 @@ def pin(minimum: Knob, maximum: Knob, value: int, clock: Clock, *, top: int | No
     end_s = clock.now_s() + SETTLE_S
     while not (minimum.read() == low and maximum.read() == high) and clock.now_s() < end_s:
         clock.sleep_s(SETTLE_STEP_S)
+
+
+def read_settled(knob: Knob, written: str, clock: Clock) -> str | None:
+    """Return what a limit reads after a write, whose effect is waited for.
+
+    Raises:
+        DeviceError: If it cannot be read.
+    """
+    end_s = clock.now_s() + SETTLE_S
+    while (found := knob.read()) != written and clock.now_s() < end_s:
+        clock.sleep_s(SETTLE_STEP_S)
+    return found
+
+
+@contextmanager
+def held_down(maximum: Knob, ours: Sequence[str], clock: Clock) -> Iterator[bool | None]:
+    """Find out who holds a maximum below ours: the machine itself (heat, power supply), or somebody else.
+
+    Within the with statement it is True for the machine, whose cap does not follow what is written; False for somebody
+    else, whose value did follow and reads as ours now, until they get it back at the end; None if nobody does.
+
+    Args:
+        maximum: The upper limit.
+        ours: What it may hold because of us.
+        clock: To wait by.
+
+    Raises:
+        DeviceError: If it cannot be read or written.
+        ValueError: If it holds no number.
+    """
+    found = maximum.read() or ""
+    higher = [value for value in ours if int(value) > int(found)]
+    if found in ours or not higher:
+        yield None
+        return
+    written = min(higher, key=int)
+    maximum.write(written)
+    if read_settled(maximum, written, clock) != written:
+        yield True
+        return
+    try:
+        yield False
+    finally:
+        maximum.write(found)
+        read_settled(maximum, found, clock)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from edgeexit.device.cpufreq import UNSUPPORTED
 from edgeexit.device.journal_file import KnobEntry
-from edgeexit.device.limits import SETTLE_S, SETTLE_STEP_S
+from edgeexit.device.limits import held_down, read_settled
 from edgeexit.errors import DeviceError
 from edgeexit.protocols import Clock, Knob
 
@@ -63,7 +63,7 @@ def _restore(entry: KnobEntry, knob: Knob, done: Restoration, clock: Clock, *, o
                 log.info("%s is left at %s: somebody else has set it since", entry.key, found)
             return
         knob.write(was)
-        found_now = _read_settled(entry, knob, was, clock)
+        found_now = read_settled(knob, was, clock) if _is_limit(entry) else knob.read()
     except DeviceError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             done.left[entry.key] = "gone"
@@ -73,14 +73,6 @@ def _restore(entry: KnobEntry, knob: Knob, done: Restoration, clock: Clock, *, o
     done.restored.append(entry.key)
     if found_now is not None and found_now != was:
         log.info("%s was put back to %s; the kernel holds it at %s for now", entry.key, was, found_now)
-
-
-def _read_settled(entry: KnobEntry, knob: Knob, written: str, clock: Clock) -> str | None:
-    """Return what a knob reads after a write; a limit's effect is waited for, so that nobody reads the one before."""
-    end_s = clock.now_s() + SETTLE_S
-    while (found := knob.read()) != written and _is_limit(entry) and clock.now_s() < end_s:
-        clock.sleep_s(SETTLE_STEP_S)
-    return found
 
 
 def _let_go(entry: KnobEntry, knob: Knob) -> None:
@@ -111,18 +103,12 @@ def _judge_limits(entries: Sequence[KnobEntry], knobs: Mapping[str, Knob], clock
 
 
 def _judge_pair(low: KnobEntry, minimum: Knob, high: KnobEntry, maximum: Knob, clock: Clock) -> dict[str, bool]:
-    found = maximum.read() or ""
-    higher = [value for value in high.ours if int(value) > int(found)]
-    if found in high.ours or not higher:
-        return {}
-    written = min(higher, key=int)
-    maximum.write(written)
-    if _read_settled(high, maximum, written, clock) != written:
-        return {high.key: True}
-    ours = {high.key: False, low.key: any(minimum.holds(value) for value in low.ours)}
-    maximum.write(found)
-    _read_settled(high, maximum, found, clock)
-    return ours
+    with held_down(maximum, high.ours, clock) as by_the_machine:
+        if by_the_machine is None:
+            return {}
+        if by_the_machine:
+            return {high.key: True}
+        return {high.key: False, low.key: any(minimum.holds(value) for value in low.ours)}
 
 
 def _open(entries: Sequence[KnobEntry], open_knob: Callable[[str], Knob], done: Restoration) -> dict[str, Knob]:

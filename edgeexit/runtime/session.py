@@ -96,7 +96,7 @@ class Session:
             cache_dir=cache_dir,
         )
         domains = device.domains
-        lease = Lease(domains, journal=device.journal)
+        lease = Lease(domains, journal=device.journal, clock=device.clock)
         waits = device.simulated or governor is None or not domains if wait_for_clocks is None else wait_for_clocks
         self._lease = lease if waits else ClockWriter(lease, tuple(domains))
         clocking = Clocking(

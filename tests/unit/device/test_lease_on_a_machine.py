@@ -501,3 +501,73 @@ def test_tunables_are_left_where_somebody_else_has_chosen_another_governor(tmp_p
     assert tree.read(f"{CPUFREQ}/policy0/scaling_governor") == "performance"
     assert not tree.exists(f"{CPUFREQ}/ondemand")
     assert not (tmp_path / "lease.json").exists()
+
+
+# --- heat, where a clock is set by its limits ---------------------------------------------------------
+
+
+@pytest.fixture
+def hot(tmp_path):
+    """A machine set by its limits, and a lease that holds it at the top while heat caps it at 1000 MHz."""
+    tree = a_machine()
+    policy = tree.add_cpufreq_policy(0, governors=("schedutil", "performance"), governor="schedutil")
+    before = knob_texts(tree)
+    with lease_on(tree, tmp_path) as lease:
+        lease.set({"cpu": 1500 * MHZ})
+        policy.cap_khz(1_000_000)
+        yield tree, policy, lease
+    policy.cap_khz(None)
+    assert knob_texts(tree) == before
+
+
+def test_below_the_cap_of_heat_the_lease_goes_on(hot):
+    tree, policy, lease = hot
+    assert lease.set({"cpu": 600 * MHZ})[0].effective_hz == 600 * MHZ
+    assert policy.cur_khz == 600_000
+    assert lease.yielded_count == 0
+
+
+def test_above_the_cap_of_heat_the_clock_is_the_cap_and_rises_when_it_is_over(hot):
+    tree, policy, lease = hot
+    lease.set({"cpu": 750 * MHZ})
+    assert lease.set({"cpu": 1500 * MHZ})[0].effective_hz == 1000 * MHZ
+    policy.cap_khz(None)
+    assert policy.cur_khz == 1_500_000
+    assert lease.set({"cpu": 750 * MHZ})[0].effective_hz == 750 * MHZ
+    assert lease.yielded_count == 0
+
+
+def test_heat_that_grows_is_told_anew(hot):
+    tree, policy, lease = hot
+    policy.cap_khz(750_000)
+    assert lease.set({"cpu": 600 * MHZ})[0].effective_hz == 600 * MHZ
+    assert lease.yielded_count == 0
+
+
+def test_a_gpu_in_the_heat_goes_on_below_the_cap_too(tmp_path):
+    tree = a_machine()
+    gpu = tree.add_devfreq()
+    before = knob_texts(tree)
+    with lease_on(tree, tmp_path) as lease:
+        lease.set({"gpu": 612 * MHZ})
+        gpu.cap_hz(510 * MHZ)
+        assert lease.set({"gpu": 408 * MHZ})[0].effective_hz == 408 * MHZ
+        assert lease.yielded_count == 0
+        gpu.cap_hz(None)
+    assert knob_texts(tree) == before
+
+
+def test_a_lower_maximum_of_somebody_else_is_no_heat_and_stays_theirs(tmp_path):
+    tree = a_machine()
+    tree.add_cpufreq_policy(0, governors=("schedutil", "performance"), governor="schedutil")
+    maximum = f"{CPUFREQ}/policy0/scaling_max_freq"
+    with lease_on(tree, tmp_path) as lease:
+        lease.set({"cpu": 1500 * MHZ})
+        put(tree, maximum, "1000000")
+        assert lease.set({"cpu": 600 * MHZ}) == ()
+        assert tree.read(maximum) == "1000000"
+        del tree.writes[:]
+        assert lease.set({"cpu": 750 * MHZ}) == ()
+        assert tree.writes == []  # it is not tried again and again
+        assert lease.yielded_count == 1
+    assert tree.read(maximum) == "1000000"
