@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from edgeexit.device.knobs import open_knob
 from edgeexit.device.meters import Meters, find_meters
 from edgeexit.device.nvml import find_gpus
 from edgeexit.device.sysfs import Tree
+from edgeexit.device.thermal import check_no_heat
 from edgeexit.errors import JournalError, LeaseTaken
 from edgeexit.protocols import ClockDomain, Conditions, CostTable, Journal, PowerMeter, Workload
 
@@ -69,7 +71,7 @@ class HostDevice:
         nvml: bool = True,
     ) -> None:
         self.tree = Tree() if tree is None else tree
-        self._run_folder = run_folder
+        self.run_folder = run_folder
         self._stack = ExitStack()
         self._clock = MonotonicClock()
         self._give_back_abandoned()
@@ -110,7 +112,7 @@ class HostDevice:
     @property
     def journal(self) -> Journal:
         """A journal for one lease; a second lease on this machine, also of this process, is refused."""
-        return machine_journal(self.tree, self._run_folder, guarded=True)
+        return machine_journal(self.tree, self.run_folder, guarded=True)
 
     def conditions(self) -> Conditions:
         """Return temperature, power, throttling and load as of a second ago at most; never waits for a sensor."""
@@ -140,7 +142,7 @@ class HostDevice:
 
     def _give_back_abandoned(self) -> None:
         try:
-            done = machine_journal(self.tree, self._run_folder).restore_abandoned()
+            done = machine_journal(self.tree, self.run_folder).restore_abandoned()
         except LeaseTaken:
             return
         except JournalError as error:
@@ -193,7 +195,8 @@ def machine_journal(tree: Tree | None = None, run_folder: Path = RUN_FOLDER, *, 
     """
     machine = Tree() if tree is None else tree
     watch = (lambda: Guardian(run_folder, machine.root)) if guarded else None
-    return FileJournal(lambda key: open_knob(machine, key), run_folder, watch=watch)
+    check = partial(check_no_heat, machine)
+    return FileJournal(lambda key: open_knob(machine, key), run_folder, check=check, watch=watch)
 
 
 def read_host_facts(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostFacts:

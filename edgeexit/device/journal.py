@@ -44,6 +44,7 @@ class FileJournal:
         open_knob: Returns the knob of a key; raises DeviceError if there is none.
         folder: Where it lies.
         tree: The machine whose processes and boot it goes by.
+        check: Told the knobs before their values are written down; raises DeviceError where they do not read true.
         watch: Starts a guardian over this process, once there is something to put back; see `edgeexit.device.guardian`.
     """
 
@@ -53,9 +54,11 @@ class FileJournal:
         folder: Path = RUN_FOLDER,
         tree: Tree | None = None,
         *,
+        check: Callable[[Sequence[Knob]], None] | None = None,
         watch: Callable[[], Guardian] | None = None,
     ) -> None:
         self._open_knob = open_knob
+        self._check = check
         self._watch = watch
         self._guardian: Guardian | None = None
         self._owner_pid = os.getpid()
@@ -76,7 +79,7 @@ class FileJournal:
         Raises:
             LeaseTaken: If a living process holds the clocks.
             JournalError: If nothing can be written down.
-            DeviceError: If a knob cannot be read.
+            DeviceError: If a knob cannot be read, or does not read true.
         """
         with self._locked():
             first = self._descriptor is None
@@ -85,6 +88,8 @@ class FileJournal:
                 self._clear_the_way()
             elif os.getpid() != self._owner_pid:
                 raise JournalError(f"the clocks are held by process {self._owner_pid}, of which this one is a fork")
+            if self._check is not None:
+                self._check(knobs)
             was = {knob.key: knob.read() for knob in knobs if knob.key not in self._was}
             self._was.update(was)
             self._knobs.update({knob.key: knob for knob in knobs})

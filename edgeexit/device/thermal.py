@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeexit.device.hwmon import find_hwmon
+from edgeexit.errors import ClockBusy
 
 if TYPE_CHECKING:
     from edgeexit.device.firmware import Firmware
     from edgeexit.device.sysfs import Attribute, Tree
+    from edgeexit.protocols import Knob
 
 THERMAL = "/sys/class/thermal"
 CPUS = "/sys/devices/system/cpu"
@@ -139,6 +141,23 @@ class ThrottleSensors:
         risen = any(count > self._counted.get(path, count) for path, count in known.items())
         self._counted.update(known)
         return ((reason,) if risen else ()) if known else None
+
+
+def check_no_heat(tree: Tree, knobs: Sequence[Knob]) -> None:
+    """Check that the limits among the knobs read as they were set, before somebody writes down what to put back.
+
+    While a cooling device is at work a maximum reads as its cap, and what it was set to does not show.
+
+    Raises:
+        ClockBusy: If heat holds clocks down just now.
+    """
+    if not any(knob.key.endswith("max_freq") for knob in knobs):
+        return
+    for kind, file in _cooling_devices(tree):
+        state = _read_int(file)
+        file.close()
+        if state:
+            raise ClockBusy(f"heat holds clocks down ({kind}): until it is over, what they were set to cannot be read")
 
 
 def throttled_words(bits: int) -> tuple[str, ...]:

@@ -142,3 +142,41 @@ def test_without_a_name_the_architecture_stands_in():
     assert facts.cpu
     assert facts.cores >= 1
     assert facts.memory_bytes > 1_000_000
+
+
+COOLING = "/sys/class/thermal/cooling_device0"
+
+
+def heat(tree, policy, khz):
+    """Let the kernel hold the processor's clock down."""
+    tree.add_file(f"{COOLING}/type", "cpufreq-cpu0\n")
+    tree.add_file(f"{COOLING}/cur_state", "2\n")
+    policy.cap_khz(khz)
+
+
+def cool_down(tree, policy):
+    tree.set_text(f"{COOLING}/cur_state", "0\n")
+    policy.cap_khz(None)
+
+
+def test_in_the_heat_no_lease_begins_whose_limits_could_not_be_put_back(open_board, caplog):
+    tree = FakeTree()
+    policy = tree.add_cpufreq_policy(0, governors=("schedutil", "performance"), governor="schedutil")
+    host = open_board(tree)
+    heat(tree, policy, 750_000)
+    with Lease(host.domains, journal=machine_journal(tree, host.run_folder), clock=tree.clock) as lease:
+        assert lease.set({"cpu": 600_000_000}) == ()
+        assert tree.writes == []
+        assert "heat holds clocks down (cpufreq-cpu0)" in caplog.text
+        cool_down(tree, policy)
+        assert lease.set({"cpu": 600_000_000})[0].effective_hz == 600_000_000
+    assert policy.limits_khz == (600_000, 1_500_000)
+
+
+def test_in_the_heat_a_lease_by_the_userspace_governor_begins(open_board):
+    tree = FakeTree()
+    policy = tree.add_cpufreq_policy(0)
+    host = open_board(tree)
+    heat(tree, policy, 750_000)
+    with Lease(host.domains, journal=machine_journal(tree, host.run_folder), clock=tree.clock) as lease:
+        assert lease.set({"cpu": 600_000_000})[0].effective_hz == 600_000_000

@@ -521,14 +521,14 @@ def hot(tmp_path):
 
 
 def test_below_the_cap_of_heat_the_lease_goes_on(hot):
-    tree, policy, lease = hot
+    _tree, policy, lease = hot
     assert lease.set({"cpu": 600 * MHZ})[0].effective_hz == 600 * MHZ
     assert policy.cur_khz == 600_000
     assert lease.yielded_count == 0
 
 
 def test_above_the_cap_of_heat_the_clock_is_the_cap_and_rises_when_it_is_over(hot):
-    tree, policy, lease = hot
+    _tree, policy, lease = hot
     lease.set({"cpu": 750 * MHZ})
     assert lease.set({"cpu": 1500 * MHZ})[0].effective_hz == 1000 * MHZ
     policy.cap_khz(None)
@@ -538,7 +538,7 @@ def test_above_the_cap_of_heat_the_clock_is_the_cap_and_rises_when_it_is_over(ho
 
 
 def test_heat_that_grows_is_told_anew(hot):
-    tree, policy, lease = hot
+    _tree, policy, lease = hot
     policy.cap_khz(750_000)
     assert lease.set({"cpu": 600 * MHZ})[0].effective_hz == 600 * MHZ
     assert lease.yielded_count == 0
