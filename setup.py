@@ -33,9 +33,11 @@ ENTRY_POINTS = {
     "edgeexit.governors": [
         "deadline = edgeexit.governors.deadline:Deadline",
         "fixed = edgeexit.governors.fixed:Fixed",
+        "ondemand = edgeexit.governors.ondemand:Ondemand",
         "performance = edgeexit.governors.performance:Performance",
         "powersave = edgeexit.governors.powersave:Powersave",
         "predictive-exit = edgeexit.governors.predictive_exit:PredictiveExit",
+        "schedutil = edgeexit.governors.schedutil:Schedutil",
         "stock = edgeexit.governors.stock:Stock",
     ],
     "edgeexit.exit_rules": [

@@ -4,6 +4,7 @@
 * `powersave`: always the lowest;
 * `fixed`: always the same;
 * `stock`: follows the load as the kernel's devfreq governor simple_ondemand does;
+* `schedutil`, `ondemand`: follow it as the kernel's governors of these names do;
 * `predictive_exit`: the lowest clock that finishes the forecast work in time (Predictive Exit, arXiv 2206.04685);
 * `deadline`: the cheapest clock that is still in time even if the forecast is wrong; the highest where no energy is
   known.

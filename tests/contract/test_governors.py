@@ -11,10 +11,13 @@ OURS = [
     ("deadline", {}),
     ("fixed", {"frequency_hz": 250_000_000}),
     ("fixed", {"frequency_hz": {"gpu": 250_000_000}}),
+    ("ondemand", {}),
+    ("ondemand", {"up_threshold": 50.0}),
     ("performance", {}),
     ("powersave", {}),
     ("predictive-exit", {}),
     ("predictive-exit", {"forecast": "expected"}),
+    ("schedutil", {}),
     ("stock", {}),
 ]
 

@@ -13,10 +13,12 @@ GOVERNORS = [
     load_governor("deadline"),
     load_governor("fixed", frequency_hz=250),
     load_governor("fixed", frequency_hz={"gpu": 250}),
+    load_governor("ondemand"),
     load_governor("performance"),
     load_governor("powersave"),
     load_governor("predictive-exit"),
     load_governor("predictive-exit", forecast="expected"),
+    load_governor("schedutil"),
     load_governor("stock"),
 ]
 seconds = st.floats(0.0, 1.0)

@@ -15,7 +15,9 @@ def test_the_governors_refuse_to_be_imported_under_another_name():
 def test_the_governors_that_ship_are_found_by_name():
     from edgeexit.registry import list_governors, load_governor
 
-    shipped = {"deadline", "fixed", "performance", "powersave", "predictive-exit", "stock"}
+    shipped = {
+        *("deadline", "fixed", "ondemand", "performance", "powersave", "predictive-exit", "schedutil", "stock"),
+    }
     assert shipped <= set(list_governors())
     for name in shipped - {"fixed"}:
         assert load_governor(name).name == name
