@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeexit.device.cpufreq import CpufreqDomain, find_cpufreq
+from edgeexit.device.cpufreq import FOLDER, HZ_PER_KHZ, CpufreqDomain, find_cpufreq
 from edgeexit.device.devfreq import CLASS, GPU_NODES, DevfreqDomain, find_devfreq
 from edgeexit.errors import DeviceError
 
@@ -79,54 +79,44 @@ def find_clocks(tree: Tree, profile: DeviceProfile, gpus: Sequence[NvmlGpu] = ()
 
 
 def _cpufreq_report(tree: Tree, domain: CpufreqDomain) -> ClockReport:
-    folder = f"/sys/devices/system/cpu/cpufreq/{domain.policies[0]}"
+    folder = f"{FOLDER}/{domain.policies[0]}"
     limits = (f"{folder}/scaling_min_freq", f"{folder}/scaling_max_freq")
-    present_hz = _present_hz(domain)
-    forbidden = tuple(path for path in domain.paths if not tree.can_write(path))
-    report = ClockReport(
-        name=domain.name,
-        kind="cpufreq",
-        driver=domain.driver,
-        parts=domain.policies,
-        cpus=domain.cpus,
-        kernel_governor=domain.read_kernel_governor(),
-        operating_points_hz=domain.operating_points_hz,
-        from_table=domain.from_table,
-        hardware_range_hz=domain.hardware_range_hz,
-        present_hz=present_hz,
-        how=domain.how,
-        writable=not forbidden,
-        forbidden=forbidden,
-        minimum_path=limits[0],
-        maximum_path=limits[1],
-        limits_hz=_limits_hz(tree, limits, 1000),
-    )
-    domain.close()
-    return report
+    return _kernel_report(tree, domain, "cpufreq", domain.policies, domain.cpus, limits, HZ_PER_KHZ)
 
 
 def _devfreq_report(tree: Tree, domain: DevfreqDomain) -> ClockReport:
-    folder = f"{CLASS}/{domain.node}"
-    limits = (f"{folder}/min_freq", f"{folder}/max_freq")
-    present_hz = _present_hz(domain)
+    limits = (f"{CLASS}/{domain.node}/min_freq", f"{CLASS}/{domain.node}/max_freq")
+    return _kernel_report(tree, domain, "devfreq", (domain.node,), (), limits, 1)
+
+
+def _kernel_report(
+    tree: Tree,
+    domain: CpufreqDomain | DevfreqDomain,
+    kind: str,
+    parts: tuple[str, ...],
+    cpus: tuple[int, ...],
+    limits: tuple[str, str],
+    hz_per_unit: int,
+) -> ClockReport:
+    """Report a domain that is set by files, and close it; `limits` are the paths of its minimum and maximum."""
     forbidden = tuple(path for path in domain.paths if not tree.can_write(path))
     report = ClockReport(
         name=domain.name,
-        kind="devfreq",
+        kind=kind,
         driver=domain.driver,
-        parts=(domain.node,),
-        cpus=(),
+        parts=parts,
+        cpus=cpus,
         kernel_governor=domain.read_kernel_governor(),
         operating_points_hz=domain.operating_points_hz,
         from_table=domain.from_table,
         hardware_range_hz=domain.hardware_range_hz,
-        present_hz=present_hz,
+        present_hz=_present_hz(domain),
         how=domain.how,
         writable=not forbidden,
         forbidden=forbidden,
         minimum_path=limits[0],
         maximum_path=limits[1],
-        limits_hz=_limits_hz(tree, limits, 1),
+        limits_hz=_limits_hz(tree, limits, hz_per_unit),
     )
     domain.close()
     return report
