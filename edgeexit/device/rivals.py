@@ -71,11 +71,13 @@ def _running(tree: Tree) -> list[tuple[int, str]]:
         if comm in short:
             found.append((int(entry), short[comm]))
         elif comm.startswith(_INTERPRETERS):
-            found += [(int(entry), name) for name in _script_names(tree, entry) if name in _DAEMONS]
+            name = _script_name(tree, entry)
+            found += [(int(entry), name)] if name in _DAEMONS else []
     return found
 
 
-def _script_names(tree: Tree, pid: str) -> list[str]:
-    """Return the base names of the first arguments of an interpreter: tuned and auto-cpufreq are Python scripts."""
-    arguments = (tree.read_or_none(f"/proc/{pid}/cmdline") or "").split("\0")
-    return [argument.rsplit("/", 1)[-1] for argument in arguments[1:4]]
+def _script_name(tree: Tree, pid: str) -> str:
+    """Return the base name of what an interpreter runs: tuned and auto-cpufreq are Python scripts."""
+    arguments = (tree.read_or_none(f"/proc/{pid}/cmdline") or "").split("\0")[1:]
+    script = next((argument for argument in arguments if argument and not argument.startswith("-")), "")
+    return script.rsplit("/", 1)[-1]

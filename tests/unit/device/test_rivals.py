@@ -100,3 +100,10 @@ def test_a_process_that_ends_while_it_is_looked_at_does_no_harm(tree):
     run(tree, 901, "python3", "python3", "/usr/sbin/tuned")
     tree.remove("/proc/901/cmdline")
     assert find_rivals(tree) == ()
+
+
+def test_a_script_that_is_only_told_such_a_name_is_no_rival():
+    tree = FakeTree()
+    tree.add_file("/proc/77/comm", "python3\n")
+    tree.add_file("/proc/77/cmdline", "/usr/bin/python3\0manage.py\0tuned\0")
+    assert find_rivals(tree) == ()
