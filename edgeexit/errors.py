@@ -108,5 +108,9 @@ class ClocksUnavailable(UserWarning):
     """Warning: clocks of this machine are left alone; inference runs as it is."""
 
 
+class ExitsDrifted(UserWarning):
+    """Warning: the exits that answer are no longer distributed as they were in calibration."""
+
+
 class ProfileMismatch(UserWarning):
     """Warning: a machine is taken for a board, as asked, that it does not say it is."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     FloatArray = NDArray[np.float32]
+    FloatArray64 = NDArray[np.float64]
+    IntArray = NDArray[np.int64]
 
 Clocks = Mapping[str, int]
 """Clock domain name -> frequency in Hz."""
@@ -241,6 +243,22 @@ class Observation:
     """Busy share of the time since the governor was asked for the inference before, 0 to 1."""
     power_w: float | None = None
     temperature_c: float | None = None
+    requested_s: float | None = None
+    """When this inference was asked for; None if there is no telling."""
+    next_request_s: float | None = None
+    """When the next inference is expected: energy is counted until then; None: until the deadline."""
+    usual_exits: Distribution | None = None
+    """How often each exit has answered of late, or is expected to before the first sample; None if not known."""
+    looked_share: float = 1.0
+    """How many of the exits between the first look and the answer, of those that may be looked at, are looked at of
+    late: 1 for a rule that looks at one after the other, less if its forecast skips some."""
+    latency_guard: float = 1.0
+    """What the cost table's latencies are multiplied by where a deadline must hold: an upper quantile of the measured
+    latency over the table's. Energy is reckoned with the table as it is."""
+    energy_budget_j: float | None = None
+    """What the rest of this inference may draw, idling left out, whichever exit answers; None: no such limit."""
+    floor_exit: int = 0
+    """`Decision.max_exit` may not lie before it: an answer from there would cost more accuracy than is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +267,11 @@ class Decision:
 
     clocks: Clocks
     max_exit: int | None = None
+    """The deepest exit allowed; None: the last."""
     reason: str = ""
+    next_exit: int | None = None
+    """Look at this exit next, and at none before it, because there is no time for the looks on the way; None, or an
+    exit before the verdict's: the verdict's."""
 
 
 @runtime_checkable
@@ -260,6 +282,45 @@ class Governor(Protocol):
     def name(self) -> str: ...
 
     def decide(self, observation: Observation) -> Decision: ...
+
+
+@runtime_checkable
+class PreparesAhead(Protocol):
+    """A governor that can do ahead of time what its first decision would otherwise take long for."""
+
+    def prepare(
+        self, cost_table: CostTable, operating_points: Mapping[str, tuple[int, ...]], looks_at_every_exit: bool
+    ) -> None:
+        """Work out what depends on these alone; decisions stay the same with and without."""
+
+
+@runtime_checkable
+class DecidesMany(Protocol):
+    """A governor that can decide for many samples at once: a replay asks so."""
+
+    def decide_many(self, observation: Observation, now_s: FloatArray64) -> tuple[Sequence[Decision], IntArray]:
+        """Answer one observation as if it were made at many times.
+
+        Args:
+            observation: All that the samples share; its own `now_s` does not count.
+            now_s: (S,) float64.
+
+        Returns:
+            The decisions that occur, and (S,) which of them is for each time: what `decide` would have said.
+        """
+
+
+@runtime_checkable
+class SetsClocksAtRest(Protocol):
+    """A governor that also chooses the clocks between inferences, where a switch takes no time from a deadline."""
+
+    def rest(self, observation: Observation) -> Decision:
+        """Choose the clocks until the next request; asked once an answer stands, if the next request is known.
+
+        Args:
+            observation: As `decide` got it last, but `now_s` and `clocks` are of the answer, and `segments_done` are
+                all that have run. What may have to change in time for `next_request_s` is for the governor to see.
+        """
 
 
 # --- What a board offers ---------------------------------------------------------------------------
