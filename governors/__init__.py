@@ -4,13 +4,15 @@
 * `powersave`: always the lowest;
 * `fixed`: always the same;
 * `stock`: follows the load as the kernel's devfreq governor simple_ondemand does;
-* `schedutil`, `ondemand`: follow it as the kernel's governors of these names do;
+* `schedutil`, `ondemand`, `interactive`: follow it as the kernel's governors of these names do;
 * `predictive_exit`: the lowest clock that finishes the forecast work in time (Predictive Exit, arXiv 2206.04685);
 * `deadline`: the cheapest clock that is still in time even if the forecast is wrong; the highest where no energy is
-  known.
+  known;
+* `plan`: the least expected energy over the exit distribution, in time even if every forecast is wrong;
+* `power_cap`, `temperature_ceiling`: any governor, below a power or a temperature; `capped` is how they wrap it.
 
-A governor is pure, and imports only `edgeexit.protocols` and `edgeexit.errors`, so that each file can be read, copied
-and changed alone.
+A governor is pure, and imports only `edgeexit.protocols`, `edgeexit.errors` and other governors, so that it can be
+read, copied and changed alone.
 """
 
 if __name__ != "edgeexit.governors":

@@ -24,16 +24,18 @@ class Deadline:
         hurry    [switch] + piece at this clock, then [switch] + rest at the highest allowed clock
 
     At the next exit the governor is asked again, and there the rest of that plan is among its choices: so the deadline
-    holds by induction, for as long as the cost table is right and no exit gets a probability that had none. Where no
+    holds by induction, for as long as the cost table is right and no exit gets a probability that had none. The
+    latencies of pieces and rests are multiplied by the observation's `latency_guard` here, and only here. Where no
     clock has such a plan, the one that is least late is set: the highest, unless too little is left to switch for.
 
     **Cheapest.** A clock counts as much as the cheaper of its plans that are in time. A plan's energy is the
-    expectation over the exit distribution of work, switches, and idling from the answer to the deadline: a board that
-    races to idle draws power there too. Without a distribution the worst exit is taken for certain.
+    expectation over the exit distribution of work, switches, and idling from the answer to the next request, or to the
+    deadline if that is not known: a board that races to idle draws power there too. Without a distribution the worst
+    exit is taken for certain.
 
-    Without a deadline the clock with the least expected energy of work and switch is set; idling then belongs to
-    nobody. Without a cost table nothing is known of time: the highest clocks if there is a deadline, else they are
-    left.
+    Without a deadline the clock with the least expected energy is set: of work and switches, and of idling if the next
+    request is known; else idling belongs to nobody. Without a cost table nothing is known of time: the highest clocks
+    if there is a deadline, else they are left.
 
     **No energy figures.** A board without a meter has a table of times alone. That a slow clock saves energy cannot be
     taken for granted there: static power is drawn for as long as the work takes. On a Jetson TX2, metered
@@ -52,10 +54,12 @@ class Deadline:
         if table is None or not points:
             return _without_costs(observation)
         rest = _Rest.of(observation, table)
-        if observation.deadline_s is None:
+        idles_until_s = observation.next_request_s if table.has_energy else None
+        if observation.deadline_s is None and idles_until_s is None:
             return _least_energy(observation, table, points, rest)
-        plans = _Plans(observation, table, points[-1], rest, observation.deadline_s - observation.now_s)
-        return plans.choose(points)
+        left_s = inf if observation.deadline_s is None else observation.deadline_s - observation.now_s
+        until_s = left_s if idles_until_s is None else idles_until_s - observation.now_s
+        return _Plans(observation, table, points[-1], rest, left_s, until_s).choose(points)
 
 
 def _without_costs(observation: Observation) -> Decision:
@@ -150,9 +154,13 @@ def _answers(distribution: Distribution | None, first: int, last: int) -> list[f
 
 
 class _Plans:
-    """Judges operating points by the plans that start with them; `left_s` is the time until the deadline."""
+    """Judges operating points by the plans that start with them.
+
+    `left_s` is the time until the deadline, and `until_s` the time for which idling counts.
+    """
 
     __slots__ = (
+        "_guard",
         "_left_s",
         "_observation",
         "_rest",
@@ -162,14 +170,19 @@ class _Plans:
         "_top_expected",
         "_top_idle_w",
         "_top_rest_s",
+        "_until_s",
     )
 
-    def __init__(self, observation: Observation, table: CostTable, top: int, rest: _Rest, left_s: float) -> None:
+    def __init__(
+        self, observation: Observation, table: CostTable, top: int, rest: _Rest, left_s: float, until_s: float
+    ) -> None:
         self._observation = observation
         self._table = table
         self._top = top
         self._rest = rest
         self._left_s = left_s
+        self._until_s = until_s
+        self._guard = observation.latency_guard
         self._top_rest_s = self._worst_rest_s(top)
         self._top_expected = rest.expect(table.points[top])
         self._top_idle_w = table.points[top].idle_power_w
@@ -202,41 +215,43 @@ class _Plans:
         point = table.points[index]
         piece_s, piece_j = table.work(index, observation.segments_done, observation.next_exit)
         begin_j = inf if piece_j is None else piece_j
-        after_s = self._left_s - piece_s
+        after_s, spare_s = self._until_s - piece_s, self._left_s - self._guard * piece_s
         if not _is_set(point.clocks, observation.clocks):
             after_s -= table.switch_latency_s
+            spare_s -= table.switch_latency_s
             begin_j += self._switch_j
         if index == self._top:
-            stay_s = after_s - self._top_rest_s
+            stay_s = spare_s - self._top_rest_s
             return stay_s, self._stay_j(begin_j, point, after_s) if stay_s >= -ROUNDING_S else inf
-        stay_s = after_s - self._worst_rest_s(index)
+        stay_s = spare_s - self._worst_rest_s(index)
         energy_j = self._stay_j(begin_j, point, after_s) if stay_s >= ROUNDING_S else inf
         if rest.probability <= 0.0:
             return stay_s, energy_j
-        hurry_s = after_s - table.switch_latency_s - self._top_rest_s
+        hurry_s = spare_s - table.switch_latency_s - self._top_rest_s
         if hurry_s >= ROUNDING_S:
             energy_j = min(energy_j, self._hurry_j(begin_j, point, after_s))
         return max(stay_s, hurry_s), energy_j
 
     def _stay_j(self, begin_j: float, point: PointCosts, after_s: float) -> float:
-        """Return what a plan is expected to draw until the deadline if it goes on as it began."""
+        """Return what a plan is expected to draw, idling included, if it goes on as it began."""
         rest_s, rest_j = self._rest.expect(point)
         if point.idle_power_w is None:
             return inf
-        return begin_j + rest_j + point.idle_power_w * (after_s - rest_s)
+        return begin_j + rest_j + point.idle_power_w * max(after_s - rest_s, 0.0)
 
     def _hurry_j(self, begin_j: float, point: PointCosts, after_s: float) -> float:
-        """Return what a plan is expected to draw until the deadline if it goes on at the top clock."""
+        """Return what a plan is expected to draw, idling included, if it goes on at the top clock."""
         onward = self._rest.probability
         rest_s, rest_j = self._top_expected
         idle_s = onward * (after_s - self._table.switch_latency_s) - rest_s
         idle_w, top_idle_w = point.idle_power_w, self._top_idle_w
         if idle_w is None or top_idle_w is None:
             return inf
-        return begin_j + (1.0 - onward) * idle_w * after_s + onward * self._switch_j + rest_j + top_idle_w * idle_s
+        idle_j = (1.0 - onward) * idle_w * max(after_s, 0.0) + top_idle_w * max(idle_s, 0.0)
+        return begin_j + onward * self._switch_j + rest_j + idle_j
 
     def _worst_rest_s(self, index: int) -> float:
         rest, first_head = self._rest, self._observation.next_exit + 1
         if rest.worst_exit < first_head:
             return 0.0
-        return self._table.work(index, rest.start, rest.worst_exit, first_head=first_head).latency_s
+        return self._guard * self._table.work(index, rest.start, rest.worst_exit, first_head=first_head).latency_s

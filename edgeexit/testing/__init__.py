@@ -4,6 +4,7 @@
 * `edgeexit.testing.exit_rules`: `check_exit_rule`;
 * `edgeexit.testing.devices`: `check_device`, `check_clock_domain`;
 * `edgeexit.testing.observations`: observations and cost tables to ask a governor with;
+* `edgeexit.testing.thermal_model`: `WarmBoard`, a simulated board that warms up under load;
 * `edgeexit.testing.fake_sysfs`: `FakeTree`, a machine in memory whose clock files answer as the kernel's do;
 * `edgeexit.testing.fuse`: `mounted`, the same machine by true system calls.
 

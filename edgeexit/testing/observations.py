@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import cycle, product
+from itertools import count, cycle, product
 from typing import Any
 
 from edgeexit.protocols import CostTable, Distribution, Observation, PointCosts
@@ -59,6 +59,7 @@ def make_observation(**changes: Any) -> Observation:
     As it stands every exit is looked at and equally probable, the clock is at 200 MHz, the cost table is that of
     `make_cost_table`, and there is no deadline and no sensor.
     """
+    table = changes["cost_table"] if "cost_table" in changes else make_cost_table()
     observation = Observation(
         now_s=10.0,
         segments_done=0,
@@ -68,7 +69,7 @@ def make_observation(**changes: Any) -> Observation:
         looks_at_every_exit=True,
         operating_points={"gpu": FREQUENCIES_HZ},
         clocks={"gpu": 200_000_000},
-        cost_table=make_cost_table(),
+        cost_table=table,
         deadline_s=None,
     )
     return replace(observation, **changes)
@@ -79,12 +80,15 @@ def sample_observations() -> Iterator[Observation]:
 
     With and without cost table, energy figures in it, distribution, deadline and sensors; deadlines that have passed,
     are tight, or far off; at each exit of networks with one and with four exits; on boards with no, one and two clock
-    domains, one of them capped for heat, and one with a cost table of another board.
+    domains, one of them capped for heat, and one with a cost table of another board. Requests that come one by one,
+    late, or at a known rate; latencies that are guarded; exits that usually answer; energy budgets that are ample,
+    tight or spent; and floors below which no exit may be cut.
     """
     sensors = cycle(_sensors())
+    numbers = count()
     for board, exit_count in product(_boards(), (1, 4)):
         table = make_cost_table(exit_count, domains=tuple(board["operating_points"]) or ("gpu",))
-        for next_exit, cost_table in product(range(exit_count), (None, table, without_energy(table))):
+        for cost_table, next_exit in product((None, table, without_energy(table)), range(exit_count)):
             for distribution, every, time_left_s in product(
                 _distributions(exit_count, next_exit),
                 (False, True),
@@ -100,6 +104,7 @@ def sample_observations() -> Iterator[Observation]:
                     deadline_s=None if time_left_s is None else 10.0 + time_left_s,
                     **board,
                     **next(sensors),
+                    **_demand(next(numbers), exit_count),
                 )
 
 
@@ -149,3 +154,23 @@ def _sensors() -> tuple[Mapping[str, float | None], ...]:
         {"load": 0.87, "power_w": 7.5, "temperature_c": 55.0},
         {"load": 1.0, "power_w": 15.0, "temperature_c": 95.0},
     )
+
+
+def _demand(number: int, exit_count: int) -> Mapping[str, Any]:
+    """Return one of eleven kinds of demand: a prime number of them, so that they meet every deadline and sensor."""
+    last = exit_count - 1
+    even = (1.0 / exit_count,) * exit_count
+    kinds: tuple[Mapping[str, Any], ...] = (
+        {},
+        {"requested_s": 10.0, "next_request_s": 10.1},
+        {"requested_s": 9.9, "next_request_s": 10.05, "latency_guard": 1.3},
+        {"next_request_s": 9.95, "usual_exits": even},
+        {"next_request_s": 10.5, "usual_exits": (1.0,) + (0.0,) * last, "floor_exit": last},
+        {"latency_guard": 2.0, "floor_exit": min(1, last)},
+        {"energy_budget_j": 0.15},
+        {"energy_budget_j": 0.05, "floor_exit": min(1, last), "next_request_s": 10.2},
+        {"energy_budget_j": 0.0, "latency_guard": 1.1},
+        {"energy_budget_j": 1e6, "usual_exits": even},
+        {"energy_budget_j": 0.1, "floor_exit": last, "usual_exits": (0.0,) * last + (1.0,)},
+    )
+    return kinds[number % len(kinds)]

@@ -185,3 +185,44 @@ def test_costs_of_the_clocks_as_they_are_set_none():
     decision = decide(100, exit_distribution=None, cost_table=table)
     assert decision.clocks == {}
     assert decision.reason == "cheapest in time: 0.1644 J expected"
+
+
+# --- The guard, and the next request ----------------------------------------------------------------
+
+
+def test_the_guard_lengthens_every_worst_case_and_no_switch():
+    # The last piece is 14.667 ms at 300 MHz and 11 ms at 400 MHz: with a guard of 1.2 17.6 and 13.2 ms.
+    guarded = {"exit_distribution": None, "clocks": {"gpu": 400_000_000}, "latency_guard": 1.2}
+    last = {"segments_done": 3, "next_exit": 3, **guarded}
+    assert mhz(decide(18.7, **last)) == 300
+    assert mhz(decide(18.5, **last)) == 400
+    assert decide(52.8, **guarded).reason.startswith("cheapest in time")
+    assert decide(52.7, **guarded).reason == "quickest, and yet up to 0.0001 s late"
+
+
+def test_the_guard_does_not_change_what_a_plan_is_expected_to_draw():
+    assert decide(200, exit_distribution=None, latency_guard=1.1) == decide(200, exit_distribution=None)
+
+
+def test_idling_counts_until_the_next_request():
+    # 88 ms at 200 MHz and 912 ms of idling: 158.4 + 456 mJ; until the deadline it would be 12 ms and 6 mJ.
+    decision = decide(100, exit_distribution=None, next_request_s=11.0)
+    assert mhz(decision) == 200
+    assert decision.reason == "cheapest in time: 0.6144 J expected"
+
+
+def test_without_a_deadline_idling_counts_if_the_next_request_is_known():
+    # Above idling: 176 ms x 0.6 W + 2 mJ = 107.6 mJ at 100 MHz, 88 ms x 1.3 W = 114.4 mJ at 200 MHz.
+    assert mhz(decide(exit_distribution=None)) == 200
+    assert mhz(decide(exit_distribution=None, next_request_s=11.0)) == 100
+
+
+def test_a_next_request_that_has_come_already_leaves_no_idling():
+    # 158.4 mJ at 200 MHz, 195.6 mJ at 100 MHz.
+    decision = decide(1000, exit_distribution=None, next_request_s=10.0)
+    assert mhz(decision) == 200
+    assert decision.reason == "cheapest in time: 0.1584 J expected"
+
+
+def test_where_no_energy_is_known_the_next_request_does_not_matter():
+    assert decide(cost_table=NO_METER, next_request_s=11.0) == decide(cost_table=NO_METER)

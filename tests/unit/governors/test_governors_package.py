@@ -16,9 +16,14 @@ def test_the_governors_that_ship_are_found_by_name():
     from edgeexit.registry import list_governors, load_governor
 
     shipped = {
-        *("deadline", "fixed", "ondemand", "performance", "powersave", "predictive-exit", "schedutil", "stock"),
+        *("deadline", "fixed", "interactive", "ondemand", "performance", "plan", "power-cap", "powersave"),
+        *("predictive-exit", "schedutil", "stock", "temperature-ceiling"),
+    }
+    options = {
+        "fixed": {"frequency_hz": 1},
+        "power-cap": {"power_cap_w": 8.0, "governor": load_governor("plan")},
+        "temperature-ceiling": {"ceiling_c": 70.0, "governor": load_governor("plan")},
     }
     assert shipped <= set(list_governors())
-    for name in shipped - {"fixed"}:
-        assert load_governor(name).name == name
-    assert load_governor("fixed", frequency_hz=1).name == "fixed"
+    for name in shipped:
+        assert load_governor(name, **options.get(name, {})).name in {name, f"{name}(plan)"}
