@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from edgeexit.cli.failures import exit_code, show_error, show_line
+from edgeexit.cli.holding import Held, held_text
 from edgeexit.errors import DataError, InputError, OptionError
 
 MEASURED = "-measured"
@@ -19,7 +20,7 @@ MEASURED = "-measured"
 
 if TYPE_CHECKING:
     from edgeexit.bundle import Bundle
-    from edgeexit.protocols import CostTable, Device, PowerMeter
+    from edgeexit.protocols import CostTable, Device, Governor, PowerMeter
     from edgeexit.runtime import Result, Session
     from edgeexit.runtime.meter import EnergyReading
     from edgeexit.runtime.samples import Sample
@@ -59,7 +60,7 @@ def _number_or_text(value: str) -> int | float | str:
     help="Accuracy that the exit setting may cost, in percentage points: one of the drops that the "
     "bundle is calibrated for; `edgeexit info` lists them.",
 )
-@click.option("--governor", metavar="NAME", default="deadline", show_default=True, help="Chooses the clocks.")
+@click.option("--governor", metavar="NAME", default="plan", show_default=True, help="Chooses the clocks.")
 @click.option(
     "--governor-option",
     "governor_options",
@@ -88,6 +89,64 @@ def _number_or_text(value: str) -> int | float | str:
     help="When an answer is due; the best exit so far answers if it comes.",
 )
 @click.option(
+    "--frame-rate",
+    "frame_rate_hz",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="HZ",
+    help="Samples a second: the next is begun a period after the one before, and an answer is due within it.",
+)
+@click.option(
+    "--energy-budget-mj",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="MJ",
+    help="What an inference may draw; the governor plan answers from an earlier exit rather than exceed it.",
+)
+@click.option(
+    "--average-budget-mj",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="MJ",
+    help="What an inference may draw on average: the exit setting moves along what is calibrated to hold it.",
+)
+@click.option(
+    "--battery-hours",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="H",
+    help="How long the battery shall last: sets the average budget by what is left in it.",
+)
+@click.option(
+    "--battery-wh",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="WH",
+    help="What is in the battery, less what the device's meter counts from now on [default: what it says itself].",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0.0),
+    metavar="POINTS",
+    help="Accuracy that answering earlier on purpose, for a deadline or a budget, may cost, in percentage points "
+    "[default: as much as was calibrated].",
+)
+@click.option(
+    "--latency-guard",
+    type=click.FloatRange(min=1.0),
+    metavar="FACTOR",
+    help="What latencies are multiplied by where a deadline must hold [default: learnt on a real board with costs, "
+    "else 1].",
+)
+@click.option(
+    "--power-cap-w",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="W",
+    help="Leaves the governor those clocks only at which the board draws less, as far as the costs are known.",
+)
+@click.option(
+    "--temperature-ceiling-c",
+    "ceiling_c",
+    type=float,
+    metavar="C",
+    help="Leaves the governor lower clocks within a degree of this temperature, if there is a sensor.",
+)
+@click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="For ONNX Runtime."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line for each sample.")
@@ -101,6 +160,15 @@ def command(
     device: str | None,
     cost_file: Path | None,
     deadline_ms: float | None,
+    frame_rate_hz: float | None,
+    energy_budget_mj: float | None,
+    average_budget_mj: float | None,
+    battery_hours: float | None,
+    battery_wh: float | None,
+    max_drop: float | None,
+    latency_guard: float | None,
+    power_cap_w: float | None,
+    ceiling_c: float | None,
     threads: int,
     as_json: bool,
 ) -> int:
@@ -112,21 +180,52 @@ def command(
     """
     import edgeexit  # noqa: PLC0415  its names load NumPy and ONNX Runtime
 
+    held = Held(average_budget_mj, battery_hours, battery_wh)
+    held.check(allowed_drop)
     with ExitStack() as stack:
         loaded = edgeexit.load_bundle(bundle)
         board = stack.enter_context(edgeexit.open_device(device))
         session = edgeexit.Session(
             loaded,
             board,
-            edgeexit.load_governor(governor, **governor_options),
+            _load_governor(governor, governor_options, power_cap_w, ceiling_c),
             exit_rule=exit_rule,
             allowed_drop=allowed_drop,
             threads=threads,
             cost_table=None if cost_file is None else _load_costs(cost_file, loaded, board, threads),
+            frame_rate_hz=frame_rate_hz,
+            budget=held.to_hold(board),
+            max_drop=max_drop,
+            latency_guard=latency_guard,
         )
         stack.enter_context(session)
-        budget_s = None if deadline_ms is None else deadline_ms / 1000.0
-        return _answer_files(session, files, budget_s, as_json)
+        demand = _Demand(_thousandth(deadline_ms), _thousandth(energy_budget_mj), frame_rate_hz)
+        return _answer_files(session, files, demand, as_json)
+
+
+class _Demand(NamedTuple):
+    """What is asked of each inference."""
+
+    latency_budget_s: float | None = None
+    energy_budget_j: float | None = None
+    frame_rate_hz: float | None = None
+
+
+def _thousandth(amount: float | None) -> float | None:
+    return None if amount is None else amount / 1000.0
+
+
+def _load_governor(
+    name: str, options: dict[str, int | float | str], power_cap_w: float | None, ceiling_c: float | None
+) -> Governor:
+    from edgeexit import load_governor  # noqa: PLC0415  keeps the command light to import
+
+    governor = load_governor(name, **options)
+    if power_cap_w is not None:
+        governor = load_governor("power-cap", power_cap_w=power_cap_w, governor=governor)
+    if ceiling_c is not None:
+        governor = load_governor("temperature-ceiling", ceiling_c=ceiling_c, governor=governor)
+    return governor
 
 
 def _load_costs(file: Path, bundle: Bundle, board: Device, threads: int) -> CostTable:
@@ -149,7 +248,7 @@ def _load_costs(file: Path, bundle: Bundle, board: Device, threads: int) -> Cost
     return table
 
 
-def _answer_files(session: Session, files: tuple[str, ...], budget_s: float | None, as_json: bool) -> int:
+def _answer_files(session: Session, files: tuple[str, ...], demand: _Demand, as_json: bool) -> int:
     from edgeexit.runtime.meter import EnergyWindow  # noqa: PLC0415  keeps the command light to import
 
     code = 0
@@ -162,16 +261,22 @@ def _answer_files(session: Session, files: tuple[str, ...], budget_s: float | No
         try:
             for sample in _samples(session.bundle, file):
                 if not warm:  # a real board's first inference also allocates the buffers
-                    _answer(session, sample, None)
+                    _answer(session, sample, _Demand())
                     warm = True
                     window = EnergyWindow(device.meter, device.clock)
                 count += 1
-                click.echo(show(sample, _answer(session, sample, budget_s), session.bundle.exit_count))
+                begun_s = device.clock.now_s()
+                click.echo(show(sample, _answer(session, sample, demand), session.bundle.exit_count))
+                if demand.frame_rate_hz is not None:
+                    device.clock.sleep_s(begun_s + 1.0 / demand.frame_rate_hz - device.clock.now_s())
         except (DataError, InputError) as error:
             show_error(error)
             code = exit_code(error)
     if count > 1 and not as_json and not device.simulated:
         _show_whole_energy(window.read(), device.meter, count)
+    text = None if as_json else held_text(session)
+    if text is not None:
+        click.echo(text)
     return code
 
 
@@ -195,9 +300,10 @@ def _samples(bundle: Bundle, file: str) -> Iterator[Sample]:
     return load_samples(bundle, file)
 
 
-def _answer(session: Session, sample: Sample, budget_s: float | None) -> Result:
+def _answer(session: Session, sample: Sample, demand: _Demand) -> Result:
+    latency_budget_s, energy_budget_j, _ = demand
     try:
-        return session.infer(sample.inputs, latency_budget_s=budget_s)
+        return session.infer(sample.inputs, latency_budget_s=latency_budget_s, energy_budget_j=energy_budget_j)
     except InputError as error:
         raise InputError(f"{sample.name}: {error}") from error
 
@@ -216,6 +322,8 @@ def _as_text(sample: Sample, result: Result, exit_count: int) -> str:
         words.append("deadline missed")
     elif result.reason == "deadline":
         words.append("stopped for the deadline")
+    elif result.reason == "deepest exit allowed":
+        words.append("stopped at the deepest exit allowed")
     return f"{sample.name}: {'; '.join(words)}"
 
 

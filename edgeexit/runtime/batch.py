@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeexit.errors import InferenceCancelled
 from edgeexit.protocols import Evidence, Look, Verdict
+from edgeexit.runtime.clocking import Chosen
 from edgeexit.runtime.engine import make_look
 from edgeexit.runtime.loop import Answer, reason_to_stop
 
@@ -107,7 +108,8 @@ class _BatchRun:
         self.verdicts = [loop.rule.judge(Evidence(self.exit_count, ()))] * count
         self.answers: list[TimedAnswer | None] = [None] * count
         self.steps: list[ClockStep] = []
-        self.deepest = self.exit_count - 1
+        self.chosen = Chosen(None, 0, self.exit_count - 1)
+        self.done = 0
 
     def run(self) -> list[TimedAnswer]:
         loop = self.loop
@@ -120,6 +122,7 @@ class _BatchRun:
                 self._answer_now(segment, reason)
                 break
             piece.run(self.tensors)
+            self.done = segment + 1
             loop.device.work_done(loop.work.segment_macs[segment] * len(self.left))
             looked = segment in loop.exit_after and self._look_at(loop.exit_after[segment])
             self._compact(segment)
@@ -132,16 +135,16 @@ class _BatchRun:
     def _choose_clocks(self, segments_done: int) -> None:
         verdicts = [self.verdicts[sample] for sample in self.left]
         joint = Verdict(False, min(verdict.next_exit for verdict in verdicts), _mean_distribution(verdicts))
-        step, self.deepest = self.loop.clocking.choose(joint, segments_done, self.limits.deadline_s, len(self.left))
-        if step is not None:
-            self.steps.append(step)
+        self.chosen = self.loop.clocking.choose(joint, segments_done, self.limits, len(self.left))
+        if self.chosen.step is not None:
+            self.steps.append(self.chosen.step)
 
     def _look_at(self, exit_index: int) -> bool:
         """Look at an exit for the samples that want to; True if there were any."""
         rows = [
             row
             for row, sample in enumerate(self.left)
-            if exit_index >= min(self.verdicts[sample].next_exit, self.deepest)
+            if exit_index >= self.chosen.target(self.verdicts[sample].next_exit)
         ]
         if not rows:
             return False
@@ -157,7 +160,7 @@ class _BatchRun:
         verdict = self.loop.rule.judge(Evidence(self.exit_count, self.looks[sample]))
         if verdict.stop:
             self._answer(sample, "exit rule")
-        elif look.exit_index >= self.deepest:
+        elif look.exit_index >= self.chosen.deepest:
             self._answer(sample, "deepest exit allowed")
         self.verdicts[sample] = verdict
 
@@ -181,7 +184,8 @@ class _BatchRun:
             )
         best = reachable[-1]
         clocking, deadline_s = self.loop.clocking, self.limits.deadline_s
-        end_s = self.loop.device.clock.now_s() + clocking.expected_head_s(best, len(self.left))
+        head_s = clocking.latency_guard * clocking.expected_head_s(best, len(self.left))
+        end_s = self.loop.device.clock.now_s() + head_s
         late = deadline_s is not None and end_s > deadline_s
         rows = [
             row
@@ -197,7 +201,7 @@ class _BatchRun:
     def _answer(self, sample: int, reason: str) -> None:
         looks = self.looks[sample]
         self.answers[sample] = TimedAnswer(
-            Answer(looks[-1], looks, list(self.steps), reason),
+            Answer(looks[-1], looks, list(self.steps), reason, self.done),
             self.loop.device.clock.now_s(),
             self.window.read(),
         )

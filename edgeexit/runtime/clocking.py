@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from edgeexit.protocols import Observation
+from edgeexit.protocols import Decision, Observation, SetsClocksAtRest
+from edgeexit.runtime.following import Follower
+from edgeexit.runtime.publishing import Publisher, as_preparing
 from edgeexit.runtime.result import ClockStep
 
 if TYPE_CHECKING:
     from edgeexit.device.lease import Lease
     from edgeexit.device.writer import ClockWriter
-    from edgeexit.protocols import Clocks, CostTable, Device, Governor, PointCosts, Verdict
+    from edgeexit.protocols import Clocks, CostTable, Device, Distribution, Governor, PointCosts, Verdict
+    from edgeexit.runtime.learning import LearnedCosts
+    from edgeexit.runtime.loop import Limits
+
+_LEAVE = Decision({})
+
+
+class Chosen(NamedTuple):
+    """What a governor has chosen for the next piece of work."""
+
+    step: ClockStep | None
+    """For the trace; None if no governor was asked."""
+    nearest: int
+    """No exit before it is looked at."""
+    deepest: int
+    """No exit behind it is looked at."""
+
+    def target(self, next_exit: int) -> int:
+        """Return the exit to look at next where the exit rule wants `next_exit`."""
+        return min(max(next_exit, self.nearest), self.deepest)
 
 
 class Clocking:
@@ -23,6 +45,14 @@ class Clocking:
         cost_table: Costs of the bundle's pieces on this board for one sample, or None if not known.
         exit_count: Exits of the bundle.
         looks_at_every_exit: From the exit rule.
+        floor_exit: No answer may come from an exit before it because the governor wants so.
+        learned: Corrects the cost table by what is measured; None leaves it as it is.
+        latency_guard: What latencies are multiplied by where a deadline must hold; None is what was learnt, or 1.
+
+    Attributes:
+        looks_at_every_exit: Of the exit rule in use.
+        usual_exits: How often each exit has answered of late, for the governor.
+        looked_share: How many of the exits on the way are looked at, for the governor.
     """
 
     def __init__(
@@ -34,16 +64,55 @@ class Clocking:
         *,
         exit_count: int,
         looks_at_every_exit: bool,
+        floor_exit: int = 0,
+        learned: LearnedCosts | None = None,
+        latency_guard: float | None = None,
     ) -> None:
         self._device = device
         self._lease = lease
         self._governor = governor if device.domains or cost_table is not None else None
+        self._resting = _as_resting(self._governor)
+        self._asked: Observation | None = None
+        self._samples = 1
         self._tables: dict[int, CostTable | None] = {1: cost_table}
         self._points = {name: domain.operating_points_hz for name, domain in device.domains.items()}
         self._exit_count = exit_count
-        self._looks_at_every_exit = looks_at_every_exit
+        self.looks_at_every_exit = looks_at_every_exit
+        self.usual_exits: Distribution | None = None
+        self.looked_share = 1.0
+        self._floor_exit = floor_exit
+        self._latency_guard = latency_guard
+        self._learned = learned
+        self._follower: Follower | None = None
+        self._publisher = Publisher(self._governor, self._points, background=not device.simulated)
         self._previous_start_s: float | None = None
         self._busy_s = 0.0
+        if learned is not None:
+            self.follow()
+
+    def prepare(self, looks_at_every_exit: bool) -> None:
+        """Have the governor do ahead of time what its first decision would otherwise take long for."""
+        table, governor = self._tables[1], as_preparing(self._governor)
+        if table is not None and governor is not None:
+            governor.prepare(table, self._points, looks_at_every_exit)
+
+    def follow(self) -> None:
+        """Sum what inferences cost by the table from now on; without a table nothing is known."""
+        table = self._tables[1]
+        if self._follower is None and table is not None:
+            self._follower = Follower(table, self._learned, self._device.meter)
+
+    @property
+    def spent_j(self) -> float | None:
+        """What this inference, or the one before, has drawn so far by the table; None if not known or not followed."""
+        return None if self._follower is None else self._follower.spent_j
+
+    @property
+    def latency_guard(self) -> float:
+        """What latencies are multiplied by where a deadline must hold."""
+        if self._latency_guard is not None:
+            return self._latency_guard
+        return 1.0 if self._learned is None else self._learned.guard
 
     def cost_table(self, samples: int = 1) -> CostTable | None:
         """Return the cost table for a batch of `samples`."""
@@ -52,38 +121,93 @@ class Clocking:
             self._tables[samples] = None if table is None else table.scaled(samples)
         return self._tables[samples]
 
-    def choose(
-        self, verdict: Verdict, segments_done: int, deadline_s: float | None, samples: int = 1
-    ) -> tuple[ClockStep | None, int]:
-        """Set the clocks for the work up to the verdict's next exit.
+    def choose(self, verdict: Verdict, segments_done: int, limits: Limits, samples: int = 1) -> Chosen:
+        """Set the clocks for the work up to the verdict's next exit."""
+        follower = self._follower if samples == 1 else None
+        governor = self._governor
+        if governor is None and follower is None:
+            return Chosen(None, 0, self._exit_count - 1)
+        now_s, before = self._device.clock.now_s(), self.read_clocks()
+        if follower is not None:
+            follower.asked(now_s, segments_done, before)
+        if governor is None:
+            decision, clocks = _LEAVE, before
+        else:
+            if segments_done == 0:
+                self._samples = samples
+            self._asked = self._observe(verdict, segments_done, limits, samples, now_s, before)
+            decision = governor.decide(self._asked)
+            if decision.clocks:
+                self._lease.set(decision.clocks)
+            clocks = self.read_clocks()
+        if follower is not None:
+            start_s = now_s if clocks == before else self._device.clock.now_s()
+            follower.begins(start_s, segments_done, clocks, decision.clocks, before)
+        deepest = self._exit_count - 1 if decision.max_exit is None else decision.max_exit
+        step = None if governor is None else ClockStep(segments_done, clocks, decision.reason)
+        return Chosen(step, decision.next_exit or 0, deepest)
 
-        Returns:
-            The step for the trace (None if no governor is asked), and the deepest exit allowed.
+    def rest(self, exit_index: int, segments_done: int) -> None:
+        """Set the clocks until the next request, if it is known and the governor chooses them for then too.
+
+        To be called once all that is told of an inference, or of a batch, has been read. The governor sees the cost
+        table of as many samples as the batch had at its beginning: the next may have as many.
+
+        Args:
+            exit_index: The exit that was looked at last.
+            segments_done: How many segments have run.
         """
-        if self._governor is None:
-            return None, self._exit_count - 1
+        asked, governor = self._asked, self._resting
+        if governor is None or asked is None or asked.next_request_s is None:
+            return
         now_s = self._device.clock.now_s()
+        if now_s >= asked.next_request_s:
+            return
+        before = self.read_clocks()
+        observation = replace(
+            asked,
+            now_s=now_s,
+            segments_done=segments_done,
+            next_exit=min(exit_index + 1, self._exit_count - 1),
+            exit_distribution=None,
+            clocks=before,
+            cost_table=self.cost_table(self._samples),
+            latency_guard=self.latency_guard,
+            load=None,
+        )
+        wanted = governor.rest(observation).clocks
+        if not wanted:
+            return
+        self._lease.set(wanted)
+        if self._follower is not None:
+            self._follower.rested(now_s, before, self._device.clock.now_s(), self.read_clocks(), wanted)
+
+    def _observe(
+        self, verdict: Verdict, segments_done: int, limits: Limits, samples: int, now_s: float, clocks: Clocks
+    ) -> Observation:
         conditions = self._device.conditions()
-        observation = Observation(
+        return Observation(
             now_s=now_s,
             segments_done=segments_done,
             next_exit=verdict.next_exit,
             exit_count=self._exit_count,
             exit_distribution=verdict.distribution,
-            looks_at_every_exit=self._looks_at_every_exit,
+            looks_at_every_exit=self.looks_at_every_exit,
             operating_points=self._points,
-            clocks=self.read_clocks(),
+            clocks=clocks,
             cost_table=self.cost_table(samples),
-            deadline_s=deadline_s,
+            deadline_s=limits.deadline_s,
             load=self._load(now_s) if segments_done == 0 else None,
             power_w=conditions.power_w,
             temperature_c=conditions.temperature_c,
+            requested_s=limits.requested_s,
+            next_request_s=limits.next_request_s,
+            usual_exits=self.usual_exits,
+            looked_share=self.looked_share,
+            latency_guard=self.latency_guard,
+            energy_budget_j=self._energy_left_j(limits.energy_budget_j),
+            floor_exit=self._floor_exit,
         )
-        decision = self._governor.decide(observation)
-        if decision.clocks:
-            self._lease.set(decision.clocks)
-        deepest = self._exit_count - 1 if decision.max_exit is None else decision.max_exit
-        return ClockStep(segments_done, self.read_clocks(), decision.reason), deepest
 
     def read_clocks(self) -> Clocks:
         """Return the present frequency of each clock domain, as far as it is known."""
@@ -114,12 +238,50 @@ class Clocking:
         present = self.read_clocks().items()
         return next((point for point in table.points if point.clocks.items() <= present), table.points[0])
 
-    def finished(self, start_s: float, end_s: float) -> None:
-        """Note when an inference ran: the next load is its busy share."""
+    def finished(self, start_s: float, end_s: float, exit_index: int | None = None) -> None:
+        """Note when an inference ran: the next load is its busy share, and its last piece is learnt from.
+
+        Args:
+            start_s: When it was asked for.
+            end_s: When the answer stood.
+            exit_index: The exit that answered, if no piece of the work was cut short; else None, and for a batch.
+        """
         self._previous_start_s = start_s
         self._busy_s = end_s - start_s
+        if self._follower is not None:
+            self._follower.finished(start_s, end_s, exit_index, self.read_clocks())
+            if self._learned is not None:
+                self._publish(self._learned)
+
+    def close(self) -> None:
+        """Wait until no corrected table is being prepared any more."""
+        self._publisher.close()
+
+    def _publish(self, learned: LearnedCosts) -> None:
+        """Take a corrected table into use if one is ready; have one prepared if one is due."""
+        publisher = self._publisher
+        if not publisher.busy:
+            correction = learned.propose()
+            if correction is None:
+                return
+            publisher.offer(correction, self.looks_at_every_exit)
+        ready = publisher.take()
+        if ready is not None:
+            learned.accept(ready)
+            self._tables = {1: ready.table}
+            if self._follower is not None:
+                self._follower.table = ready.table
+
+    def _energy_left_j(self, budget_j: float | None) -> float | None:
+        if budget_j is None or self._follower is None or self._follower.spent_j is None:
+            return budget_j
+        return max(budget_j - self._follower.spent_j, 0.0)
 
     def _load(self, now_s: float) -> float | None:
         if self._previous_start_s is None or now_s <= self._previous_start_s:
             return None
         return min(1.0, self._busy_s / (now_s - self._previous_start_s))
+
+
+def _as_resting(governor: object) -> SetsClocksAtRest | None:
+    return governor if isinstance(governor, SetsClocksAtRest) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeexit.errors import InputError
+from edgeexit.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,14 +106,46 @@ def _cast(tensor: Tensor, array: Array) -> Array:
     return array.astype(want)
 
 
-def check_budget(latency_budget_s: float | None) -> None:
-    """Refuse a latency budget that is no time.
+def check_budget(
+    latency_budget_s: float | None, energy_budget_j: float | None = None, next_request_in_s: float | None = None
+) -> None:
+    """Refuse a budget that is no time or no energy.
 
     Raises:
-        InputError: If it is not above 0 and finite.
+        InputError: If one is not above 0 and finite.
     """
     if latency_budget_s is not None and not 0.0 < latency_budget_s < inf:
         raise InputError(f"latency_budget_s must be seconds above 0, or None for no deadline, not {latency_budget_s!r}")
+    if energy_budget_j is not None and not 0.0 < energy_budget_j < inf:
+        raise InputError(f"energy_budget_j must be joules above 0, or None for no limit, not {energy_budget_j!r}")
+    if next_request_in_s is not None and not 0.0 < next_request_in_s < inf:
+        raise InputError(
+            f"next_request_in_s must be seconds above 0, or None if it is not known, not {next_request_in_s!r}"
+        )
+
+
+def period_of(frame_rate_hz: float | None) -> float | None:
+    """Return the seconds from one inference to the next; None where there is no frame rate.
+
+    Raises:
+        OptionError: If it is not above 0 and finite.
+    """
+    if frame_rate_hz is None:
+        return None
+    if not 0.0 < frame_rate_hz < inf:
+        raise OptionError(f"frame_rate_hz must be above 0 and finite, not {frame_rate_hz!r}")
+    return 1.0 / frame_rate_hz
+
+
+def checked_guard(latency_guard: float | None) -> float | None:
+    """Return what latencies are multiplied by where a deadline must hold, as it was given.
+
+    Raises:
+        OptionError: If it is below 1 or not finite.
+    """
+    if latency_guard is not None and not 1.0 <= latency_guard < inf:
+        raise OptionError(f"latency_guard must be 1 or more, not {latency_guard!r}")
+    return latency_guard
 
 
 def check_finite(name: str, array: Array) -> None:

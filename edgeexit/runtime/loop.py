@@ -29,6 +29,12 @@ class Limits(NamedTuple):
     cancel: Event | None
     anytime: bool
     """True if the best exit so far answers when the deadline comes; False runs on and misses it."""
+    requested_s: float | None = None
+    """When the answer was asked for, on the device's clock."""
+    next_request_s: float | None = None
+    """When the next one is expected to be asked for; None if there is no telling."""
+    energy_budget_j: float | None = None
+    """What the inference may draw, idling left out."""
 
 
 def reason_to_stop(
@@ -42,7 +48,7 @@ def reason_to_stop(
         return "cancelled"
     if limits.deadline_s is None or not limits.anytime or segment <= first_exit_segment:
         return ""
-    end_s = device.clock.now_s() + clocking.expected_latency_s(segment, samples)
+    end_s = device.clock.now_s() + clocking.latency_guard * clocking.expected_latency_s(segment, samples)
     return "deadline" if end_s > limits.deadline_s else ""
 
 
@@ -53,6 +59,8 @@ class Answer(NamedTuple):
     looks: list[Look]
     steps: list[ClockStep]
     reason: str
+    segments_done: int
+    """How many segments have run; more than the exit needs where it was cut short."""
 
 
 class Loop:
@@ -98,21 +106,21 @@ class Loop:
         verdict = self._first
         done = 0
         while True:
-            step, deepest = self._clocking.choose(verdict, done, limits.deadline_s)
-            if step is not None:
-                steps.append(step)
-            target = min(verdict.next_exit, deepest)
+            chosen = self._clocking.choose(verdict, done, limits)
+            if chosen.step is not None:
+                steps.append(chosen.step)
+            target = chosen.target(verdict.next_exit)
             done, stopped = self._run_to(program, done, self._exit_segments[target] + 1, limits)
             if stopped:
-                return Answer(self._best_look(program, done, looks, stopped, limits), looks, steps, stopped)
+                return Answer(self._best_look(program, done, looks, stopped, limits), looks, steps, stopped, done)
             if looks and target <= looks[-1].exit_index:
-                return Answer(looks[-1], looks, steps, "deepest exit allowed")
+                return Answer(looks[-1], looks, steps, "deepest exit allowed", done)
             looks.append(self._look(program, target))
             if target == self._exit_count - 1:
-                return Answer(looks[-1], looks, steps, "last exit")
+                return Answer(looks[-1], looks, steps, "last exit", done)
             verdict = self._rule.judge(evidence)
             if verdict.stop:
-                return Answer(looks[-1], looks, steps, "exit rule")
+                return Answer(looks[-1], looks, steps, "exit rule", done)
 
     def _run_to(self, program: Program, done: int, end: int, limits: Limits) -> tuple[int, str]:
         """Run segments up to `end`; return how many have run, and why it stopped before, or an empty string."""
@@ -137,7 +145,8 @@ class Loop:
             raise InferenceCancelled(f"{reason} after {done} segments, before the first exit could be looked at")
         deeper = not looks or looks[-1].exit_index < reachable[-1]
         if deeper and looks and limits.deadline_s is not None:
-            end_s = self._device.clock.now_s() + self._clocking.expected_head_s(reachable[-1])
+            head_s = self._clocking.latency_guard * self._clocking.expected_head_s(reachable[-1])
+            end_s = self._device.clock.now_s() + head_s
             deeper = end_s <= limits.deadline_s
         if deeper:
             looks.append(self._look(program, reachable[-1]))

@@ -41,6 +41,8 @@ class Result(NamedTuple):
     """Why this exit answered: "exit rule", "last exit", "deepest exit allowed", "deadline" or "cancelled"."""
     deadline_met: bool | None
     """None where no deadline was given."""
+    allowed_drop: float | None = None
+    """Accuracy that the exit rule's setting may cost, in points; None for a rule without calibration."""
 
     @property
     def clocks(self) -> Clocks:

@@ -8,14 +8,20 @@ import numpy as np
 
 from edgeexit.device.lease import Lease
 from edgeexit.device.writer import ClockWriter
-from edgeexit.exits.settings import make_rule
+from edgeexit.errors import OptionError
+from edgeexit.protocols import Evidence, Governor
 from edgeexit.runtime.batch import BatchLoop
 from edgeexit.runtime.clocking import Clocking
 from edgeexit.runtime.engine import Engine
-from edgeexit.runtime.inputs import InputCheck, check_budget, made_up_inputs
+from edgeexit.runtime.inputs import InputCheck, check_budget, checked_guard, made_up_inputs, period_of
+from edgeexit.runtime.learning import LearnedCosts
 from edgeexit.runtime.loop import Answer, Limits, Loop
 from edgeexit.runtime.meter import EnergyReading, EnergyWindow
 from edgeexit.runtime.result import Result
+from edgeexit.runtime.settings import Setting, floor_exit, one_setting, settings_along
+from edgeexit.runtime.steering import Steering, check_energy_is_known
+from edgeexit.runtime.tracking import Drift, ExitTracker, LookTracker
+from edgeexit.runtime.ways import Way, Ways
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,13 +33,17 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edgeexit.bundle import Bundle
-    from edgeexit.protocols import CostTable, Device, ExitRule, Governor
+    from edgeexit.protocols import CostTable, Device, ExitRule
+    from edgeexit.runtime.battery import BatteryLife, BatteryReport
+    from edgeexit.runtime.budget import Budget, BudgetReport
     from edgeexit.runtime.engine import Program
 
     Array = NDArray[Any]
     Inputs = Array | Mapping[str, Array]
 
 MAX_PROGRAMS = 4
+CUT = frozenset({"deadline", "cancelled"})
+"""Reasons of an answer with which a piece of the work may have been cut short."""
 ROUNDING = 1.0 + 1e-9
 """How much longer than its budget a latency may be and still meet it: times are sums of rounded figures."""
 
@@ -47,7 +57,8 @@ class Session:
         governor: From `edgeexit.load_governor`; None leaves the clocks as they are.
         exit_rule: A rule, the name of one of the bundle's calibrated settings ("threshold", "forecast", ...), or
             None for the setting that the bundle recommends.
-        allowed_drop: Accuracy that the calibrated setting may cost, in points: one that the bundle has.
+        allowed_drop: Accuracy that the calibrated setting may cost, in points: one that the bundle has. With a
+            `budget` the setting is not fixed: `max_drop` bounds it.
         threads: Threads for ONNX Runtime in all.
         providers: ONNX Runtime execution providers, the preferred first; the CPU by default.
         optimise: Optimise the whole graph on this device first, and keep the result in `cache_dir`.
@@ -56,10 +67,22 @@ class Session:
         anytime: True if the best exit so far answers when the deadline comes; False runs on and misses it.
         wait_for_clocks: True if an inference waits until a clock has changed; False has a thread of its own set the
             clocks meanwhile, and None does so on every board that is not simulated.
+        frame_rate_hz: How often an inference is asked for: each is then due within a period, and the governor counts
+            energy until the next begins, and may change the clocks once more after an answer, unless a call of `infer`
+            says otherwise.
+        budget: What an inference may cost on average, or how long a battery shall last. The session moves along the
+            calibrated settings of its exit rule to hold it.
+        max_drop: The user's accuracy floor: how much accuracy a budget, or a governor that answers early on purpose,
+            may cost, in points. None: as much as was calibrated. An answer that the deadline or the cancel token
+            forces comes from the best exit so far all the same.
+        learn: True if measured latency and energy correct the cost table; None does so on real boards.
+        latency_guard: What latencies are multiplied by where a deadline must hold; None takes an upper quantile of
+            what was measured if the session learns, else 1.
 
     Raises:
         EngineError: If ONNX Runtime refuses the bundle.
-        OptionError: If an option is out of range, or the bundle has no such setting.
+        OptionError: If an option is out of range, the bundle has no such setting, or a budget in joules is asked for
+            where nobody knows the energy of an inference.
     """
 
     def __init__(
@@ -77,11 +100,25 @@ class Session:
         cost_table: CostTable | None = None,
         anytime: bool = True,
         wait_for_clocks: bool | None = None,
+        frame_rate_hz: float | None = None,
+        budget: Budget | BatteryLife | None = None,
+        max_drop: float | None = None,
+        learn: bool | None = None,
+        latency_guard: float | None = None,
     ) -> None:
+        if not (governor is None or isinstance(governor, Governor)):
+            raise OptionError(f"governor must be a governor, as edgeexit.load_governor makes it, not {governor!r}")
         self.bundle = bundle
         self.device = device
         self.governor = governor
-        self.rule = make_rule(exit_rule, bundle.exit_count, bundle.read_rules(), bundle.read_predictor(), allowed_drop)
+        self._period_s = period_of(frame_rate_hz)
+        deepest_floor = floor_exit(bundle, max_drop, anytime=anytime)
+        self._settings = (
+            [one_setting(bundle, exit_rule, allowed_drop)]
+            if budget is None
+            else settings_along(bundle, exit_rule, allowed_drop, max_drop)
+        )
+        self.rule = self._settings[0].rule
         self._anytime = anytime
         self._meter = device.meter
         self._now_s = device.clock.now_s
@@ -89,7 +126,7 @@ class Session:
         self._labels = bundle.labels
         self._engine = Engine(
             bundle,
-            fuse_heads=self.rule.looks_at_every_exit,
+            fuse_heads=all(setting.rule.looks_at_every_exit for setting in self._settings),
             threads=threads,
             providers=providers,
             optimise=optimise,
@@ -99,20 +136,27 @@ class Session:
         lease = Lease(domains, journal=device.journal, clock=device.clock)
         waits = device.simulated or governor is None or not domains if wait_for_clocks is None else wait_for_clocks
         self._lease = lease if waits else ClockWriter(lease, tuple(domains))
-        clocking = Clocking(
+        work = bundle.workload
+        table = device.modelled_costs(work) if cost_table is None else cost_table
+        learns = not device.simulated if learn is None else learn
+        self._clocking = Clocking(
             device,
             self._lease,
             governor,
-            device.modelled_costs(bundle.workload) if cost_table is None else cost_table,
+            table,
             exit_count=bundle.exit_count,
             looks_at_every_exit=self.rule.looks_at_every_exit,
+            floor_exit=deepest_floor,
+            learned=LearnedCosts(table) if learns and table is not None else None,
+            latency_guard=checked_guard(latency_guard),
         )
-        work = bundle.workload
-        self._clocking = clocking
-        self._loop = Loop(device, self.rule, clocking, work.exit_segments, work.segment_macs, work.head_macs)
-        self._batch = BatchLoop(self._engine, device, self.rule, clocking, work)
+        self._steering = None if budget is None else self._steer(budget, table)
+        ways = [self._way(setting) for setting in self._settings]
+        self._ways = Ways(ways, self._steering, bundle.name, bundle.exit_count)
         self._programs: dict[tuple[tuple[int, ...], ...], Program] = {}
         self._warm_up()
+        for every in sorted({setting.rule.looks_at_every_exit for setting in self._settings}):
+            self._clocking.prepare(every)
 
     @property
     def optimised(self) -> bool:
@@ -124,13 +168,50 @@ class Session:
         """How often the session has changed a clock."""
         return self._lease.switch_count
 
-    def infer(self, inputs: Inputs, *, latency_budget_s: float | None = None, cancel: Event | None = None) -> Result:
+    @property
+    def cost_table(self) -> CostTable | None:
+        """The cost table in use, with what was learnt so far; None if costs are not known."""
+        return self._clocking.cost_table()
+
+    @property
+    def latency_guard(self) -> float:
+        """What its latencies are multiplied by where a deadline must hold."""
+        return self._clocking.latency_guard
+
+    @property
+    def drift(self) -> Drift:
+        """Whether the exits that answer are distributed as in calibration; of the setting that drifted, if one did."""
+        return self._ways.drift
+
+    @property
+    def budget(self) -> BudgetReport | None:
+        """How the average budget is being held; None without one."""
+        return None if self._steering is None else self._steering.report
+
+    @property
+    def battery(self) -> BatteryReport | None:
+        """How the battery's life is being held; None if none was asked for."""
+        return None if self._steering is None else self._steering.battery_report
+
+    def infer(
+        self,
+        inputs: Inputs,
+        *,
+        latency_budget_s: float | None = None,
+        energy_budget_j: float | None = None,
+        next_request_in_s: float | None = None,
+        cancel: Event | None = None,
+    ) -> Result:
         """Answer for one sample.
 
         Args:
             inputs: The bundle's input with a batch of one, for instance image: (1, 1, 28, 28) float32; a mapping
                 from name to array where the bundle has several inputs.
-            latency_budget_s: Time until the answer is due, in seconds, from now.
+            latency_budget_s: Time until the answer is due, in seconds, from now; by default a period of the frame rate.
+            energy_budget_j: What the inference may draw, in joules, idling left out: a governor that heeds it answers
+                earlier rather than exceed it.
+            next_request_in_s: Time until the next input is expected, in seconds, from now: energy is counted until
+                then; by default a period of the frame rate.
             cancel: Checked between segments; once it is set, the best exit so far answers.
 
         Raises:
@@ -138,15 +219,29 @@ class Session:
             InferenceCancelled: If `cancel` was set before any exit could be looked at.
             EngineError: If ONNX Runtime fails.
         """
-        check_budget(latency_budget_s)
+        check_budget(latency_budget_s, energy_budget_j, next_request_in_s)
         start_s = self._now_s()
+        limits = self._limits(start_s, latency_budget_s, cancel, energy_budget_j, next_request_in_s)
+        answer, result = self._answer(inputs, start_s, limits)
+        self._clocking.rest(answer.look.exit_index, answer.segments_done)
+        return result
+
+    def _answer(self, inputs: Inputs, start_s: float, limits: Limits) -> tuple[Answer, Result]:
+        """Answer for one sample, and leave the clocks as they are then."""
         arrays = self._inputs.check(inputs, samples=1)
+        if limits.energy_budget_j is not None:
+            self._clocking.follow()
         window = None if self._meter is None else EnergyWindow(self._meter, self.device.clock)
-        deadline_s = None if latency_budget_s is None else start_s + latency_budget_s
-        answer = self._loop.run(self._loaded(arrays), Limits(deadline_s, cancel, self._anytime))
+        way = self._choose_way()
+        answer = way.loop.run(self._loaded(arrays), limits)
         end_s = self._now_s()
-        self._clocking.finished(start_s, end_s)
-        return self._result(answer, start_s, end_s, None if window is None else window.read(), deadline_s)
+        energy = None if window is None else window.read()
+        self._clocking.finished(start_s, end_s, None if answer.reason in CUT else answer.look.exit_index)
+        self._ways.track(way, answer, end_s)
+        if self._steering is not None:
+            energy_j = self._clocking.spent_j if energy is None else energy.energy_j
+            self._steering.ran([answer], end_s - start_s, energy_j, end_s)
+        return answer, self._result(way, answer, start_s, end_s, energy, limits.deadline_s)
 
     def infer_batch(
         self, inputs: Inputs, *, latency_budget_s: float | None = None, cancel: Event | None = None
@@ -170,14 +265,82 @@ class Session:
         if samples == 0:
             return []
         window = EnergyWindow(self._meter, self.device.clock)
-        deadline_s = None if latency_budget_s is None else start_s + latency_budget_s
-        limits = Limits(deadline_s, cancel, self._anytime)
-        if not self._batch.can_split(arrays):
-            one_by_one = [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(samples)]
-            return [self.infer(one, latency_budget_s=self._left_s(deadline_s), cancel=cancel) for one in one_by_one]
-        timed = self._batch.run(arrays, limits, window)
-        self._clocking.finished(start_s, self._now_s())
-        return [self._result(t.answer, start_s, t.end_s, t.energy, deadline_s) for t in timed]
+        limits = self._limits(start_s, latency_budget_s, cancel)
+        way = self._choose_way()
+        if not way.batch.can_split(arrays):
+            return self._answer_one_by_one(arrays, samples, limits)
+        timed = way.batch.run(arrays, limits, window)
+        end_s = self._now_s()
+        self._clocking.finished(start_s, end_s)
+        for one in timed:
+            self._ways.track(way, one.answer, one.end_s)
+        if self._steering is not None:
+            last = max(timed, key=lambda one: one.end_s)
+            mean_s = sum(one.end_s - start_s for one in timed) / samples
+            mean_j = None if last.energy is None else last.energy.energy_j / samples
+            self._steering.ran([one.answer for one in timed], mean_s, mean_j, end_s)
+        results = [self._result(way, t.answer, start_s, t.end_s, t.energy, limits.deadline_s) for t in timed]
+        newest = max((one.answer for one in timed), key=lambda a: (a.segments_done, a.look.exit_index))
+        self._clocking.rest(newest.look.exit_index, newest.segments_done)
+        return results
+
+    def _answer_one_by_one(self, arrays: Mapping[str, Array], samples: int, limits: Limits) -> list[Result]:
+        answered = []
+        for index in range(samples):
+            one = {name: array[index : index + 1] for name, array in arrays.items()}
+            start_s = self._now_s()
+            answered.append(
+                self._answer(one, start_s, self._limits(start_s, self._left_s(limits.deadline_s), limits.cancel))
+            )
+        newest = answered[-1][0]
+        self._clocking.rest(newest.look.exit_index, newest.segments_done)
+        return [result for _, result in answered]
+
+    def _limits(
+        self,
+        start_s: float,
+        latency_budget_s: float | None,
+        cancel: Event | None,
+        energy_budget_j: float | None = None,
+        next_request_in_s: float | None = None,
+    ) -> Limits:
+        period_s = self._period_s
+        due_s = period_s if latency_budget_s is None else latency_budget_s
+        next_s = period_s if next_request_in_s is None else next_request_in_s
+        return Limits(
+            None if due_s is None else start_s + due_s,
+            cancel,
+            self._anytime,
+            start_s,
+            None if next_s is None else start_s + next_s,
+            energy_budget_j,
+        )
+
+    def _choose_way(self) -> Way:
+        """Return the way to take for the next inference, and have the governor told of it."""
+        way = self._ways.choose()
+        self._clocking.looks_at_every_exit = way.setting.rule.looks_at_every_exit
+        self._clocking.usual_exits = way.tracker.usual_exits
+        self._clocking.looked_share = way.looks.looked_share
+        return way
+
+    def _way(self, setting: Setting) -> Way:
+        work, rule = self.bundle.workload, setting.rule
+        first = rule.judge(Evidence(self.bundle.exit_count, ()))
+        return Way(
+            setting,
+            Loop(self.device, rule, self._clocking, work.exit_segments, work.segment_macs, work.head_macs),
+            BatchLoop(self._engine, self.device, rule, self._clocking, work),
+            ExitTracker(self.bundle.exit_count, first.distribution, prior_samples=setting.samples),
+            LookTracker(self.bundle.exit_count, first.distribution),
+        )
+
+    def _steer(self, budget: Budget | BatteryLife, table: CostTable | None) -> Steering:
+        steering = Steering(budget, self._settings, self.bundle.workload, self._now_s())
+        if steering.unit == "joules":
+            check_energy_is_known(table, self._meter)
+            self._clocking.follow()
+        return steering
 
     def _left_s(self, deadline_s: float | None) -> float | None:
         """Return the time until the deadline, and next to none once it has passed."""
@@ -185,6 +348,7 @@ class Session:
 
     def close(self) -> None:
         """Give the clocks back; may be called more than once."""
+        self._clocking.close()
         self._lease.close()
 
     def __enter__(self) -> Self:
@@ -213,7 +377,13 @@ class Session:
         return program
 
     def _result(
-        self, answer: Answer, start_s: float, end_s: float, energy: EnergyReading | None, deadline_s: float | None
+        self,
+        way: Way,
+        answer: Answer,
+        start_s: float,
+        end_s: float,
+        energy: EnergyReading | None,
+        deadline_s: float | None,
     ) -> Result:
         look = answer.look
         labels = self._labels
@@ -230,4 +400,5 @@ class Session:
             clock_steps=tuple(answer.steps),
             reason=answer.reason,
             deadline_met=None if deadline_s is None else end_s - start_s <= (deadline_s - start_s) * ROUNDING,
+            allowed_drop=way.setting.allowed_drop,
         )
