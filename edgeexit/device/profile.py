@@ -68,6 +68,8 @@ class PowerModel:
     """All that the board draws while it changes a clock once."""
     operating_points: tuple[OperatingPoint, ...]
     """Ascending; one for each combination of the domains' frequencies."""
+    idle_rail_power_w: Mapping[str, float] = field(default_factory=dict)
+    """What is known of the rails' shares of `idle_power_w`, by the same names as in the points' `rail_power_w`."""
 
     @property
     def has_power(self) -> bool:
@@ -223,6 +225,7 @@ def _document(profile: DeviceProfile) -> dict[str, Any]:
         else {
             "reference_workload": {"name": model.reference_name, "macs": model.reference_macs},
             "idle_power_w": model.idle_power_w,
+            **({"idle_rail_power_w": dict(model.idle_rail_power_w)} if model.idle_rail_power_w else {}),
             "switch_latency_s": model.switch_latency_s,
             "switch_energy_j": model.switch_energy_j,
             "operating_points": [_point_document(point) for point in model.operating_points],
@@ -297,9 +300,8 @@ def _clock(section: Section) -> ClockSpec:
 
 
 def _model(section: Section, clocks: Mapping[str, ClockSpec]) -> PowerModel:
-    section.require_keys(
-        "reference_workload", "idle_power_w", "switch_latency_s", "switch_energy_j", "operating_points"
-    )
+    required = ("reference_workload", "idle_power_w", "switch_latency_s", "switch_energy_j", "operating_points")
+    section.require_keys(*required, optional=("idle_rail_power_w",))
     reference = section.section("reference_workload")
     reference.require_keys("name", "macs")
     points = tuple(_point(entry) for entry in section.sections("operating_points"))
@@ -312,7 +314,13 @@ def _model(section: Section, clocks: Mapping[str, ClockSpec]) -> PowerModel:
         switch_latency_s=section.number("switch_latency_s"),
         switch_energy_j=section.number_or_none("switch_energy_j"),
         operating_points=points,
+        idle_rail_power_w=_idle_rails(section) if "idle_rail_power_w" in section else {},
     )
+
+
+def _idle_rails(section: Section) -> dict[str, float]:
+    rails = section.section("idle_rail_power_w")
+    return {name: rails.number(name) for name in rails}
 
 
 def _point(section: Section) -> OperatingPoint:

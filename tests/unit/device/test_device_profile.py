@@ -85,6 +85,24 @@ def test_a_profile_is_read_from_a_path(load, small):
     assert profile.model.has_power
 
 
+def test_the_idle_gpu_rail_of_the_jetson_tx2_draws_the_middle_of_what_was_measured():
+    model = load_profile("jetson-tx2").model
+    assert model.idle_rail_power_w == {"gpu": 0.19}
+    assert 0.152 < model.idle_rail_power_w["gpu"] < 0.228 < model.operating_points[0].rail_power_w["gpu"]
+
+
+def test_what_the_rails_draw_when_idle_need_not_be_known(load, small):
+    assert load(small).model.idle_rail_power_w == {}
+    assert "idle_rail_power_w" not in profile_text(load(small))
+
+
+def test_what_the_rails_draw_when_idle_is_saved_with_the_profile(tmp_path, load, small):
+    small["model"]["idle_rail_power_w"] = {"gpu": 0.25}
+    profile = load(small)
+    save_profile(profile, tmp_path / "copy.json")
+    assert load_profile(tmp_path / "copy.json").model.idle_rail_power_w == {"gpu": 0.25}
+
+
 def test_a_name_is_looked_for_in_each_root_and_the_first_wins(tmp_path, small):
     for folder, title in (("first", "first"), ("second", "second")):
         (tmp_path / folder).mkdir()
@@ -163,6 +181,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         (("model", "switch_latency_s"), float("inf"), "switch_latency_s: must be finite"),
         (("model", "switch_energy_j"), "0.1", "switch_energy_j: must be a number, found a text"),
         (("model", "idle_power_w"), False, "idle_power_w: must be a number, found true or false"),
+        (("model", "idle_rail_power_w"), [], "model.idle_rail_power_w: must be an object, found a list"),
+        (("model", "idle_rail_power_w"), {"gpu": -0.1}, "idle_rail_power_w.gpu: must be finite and not negative"),
+        (("model", "idle_rail_power_w"), {"gpu": None}, "idle_rail_power_w.gpu: must be a number, found null"),
         (("model", "operating_points"), {}, "operating_points: must be a list, found an object"),
         (("model", "operating_points"), [], "operating_points: needs at least one point"),
         (("model", "operating_points", 1), 5, "operating_points[1]: must be an object, found the number 5"),
