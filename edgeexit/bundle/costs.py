@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from edgeexit.bundle.beside import write_beside
 from edgeexit.bundle.strict_json import JsonNode, Refusal, parse_json
 from edgeexit.errors import CostTableError
 from edgeexit.protocols import Clocks, CostTable, EnergySource, PointCosts
@@ -241,25 +240,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         OSError: If the disk is full or the place cannot be written to; it names `path`.
     """
-    try:
-        _write_beside(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _write_beside(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink(missing_ok=True)
-        raise
+    write_beside(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _provenance_document(provenance: CostProvenance) -> dict[str, Any]:
