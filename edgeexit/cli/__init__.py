@@ -24,7 +24,7 @@ from edgeexit.cli.failures import (
     show_error,
 )
 
-_COMMANDS = ("demo", "run", "info", "doctor", "measure", "restore")
+_COMMANDS = ("demo", "run", "info", "doctor", "measure", "restore", "replay", "report")
 _EPILOG = """\b
 Exit codes:
   0    success

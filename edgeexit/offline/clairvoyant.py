@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeexit.errors import OptionError
 from edgeexit.protocols import CostTable, PointCosts, Work
 
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 _Figure = TypeVar("_Figure")
 ROUNDING = 1e-9
 """Share of a time that rounding may cost: a deadline is kept if it is missed by less."""
@@ -20,7 +26,9 @@ class Step(NamedTuple):
     saved_s: float
 
 
-def clairvoyant_work(table: CostTable, exit_index: int, deadline_s: float) -> Work:
+def clairvoyant_work(
+    table: CostTable, exit_index: int, deadline_s: float, *, other_looks: Collection[int] = ()
+) -> Work:
     """Return a lower bound of the energy until the deadline, where exit `exit_index` is known in advance to answer.
 
     Only the segments up to that exit and its head run, switching is free, and each piece runs at the operating points
@@ -33,6 +41,7 @@ def clairvoyant_work(table: CostTable, exit_index: int, deadline_s: float) -> Wo
         table: Costs of the bundle on the board.
         exit_index: The exit that answers.
         deadline_s: Length of the period; what the work leaves of it is idled away.
+        other_looks: Exits on the way that are looked at as well: none if also the rule knows the exit in advance.
 
     Returns:
         Latency of the answer, and energy of the whole period, idling included. The latency lies above the deadline if
@@ -44,7 +53,7 @@ def clairvoyant_work(table: CostTable, exit_index: int, deadline_s: float) -> Wo
     idle_w = min(_known(point.idle_power_w) for point in table.points)
     latency_s = extra_j = 0.0
     steps: list[Step] = []
-    for piece in _pieces(table, exit_index):
+    for piece in _pieces(table, exit_index, other_looks):
         options = [(work_s, work_j - idle_w * work_s) for work_s, work_j in piece]
         start = min(options, key=lambda option: (option[1], option[0]))
         latency_s, extra_j = latency_s + start[0], extra_j + start[1]
@@ -56,6 +65,37 @@ def clairvoyant_work(table: CostTable, exit_index: int, deadline_s: float) -> Wo
         saved_s = min(step.saved_s, late_s)
         latency_s, extra_j = latency_s - saved_s, extra_j + step.price * saved_s
     return Work(latency_s, extra_j + idle_w * max(deadline_s, latency_s))
+
+
+def clairvoyant_energies(
+    table: CostTable, exit_index: IntArray, deadline_s: float, *, looks: IntArray | None = None
+) -> FloatArray:
+    """Return (S,) the energy of `clairvoyant_work` for each of S samples.
+
+    Args:
+        table: Costs of the bundle on the board.
+        exit_index: (S,) the exit that answers.
+        deadline_s: Length of the period.
+        looks: (S, A) the exits looked at, -1 behind the last. With them the bound is one for governors alone: it pays
+            for the rule's looks. Without, only the head of the exit that answers runs.
+
+    Raises:
+        OptionError: If the table has no energy figures.
+    """
+    if not len(exit_index):
+        return np.zeros(0)
+    looked_at = np.zeros((len(exit_index), len(table.exit_segments)), dtype=np.bool_)
+    if looks is not None:
+        samples, asks = np.nonzero(looks >= 0)
+        looked_at[samples, looks[samples, asks]] = True
+    looked_at[np.arange(len(exit_index)), exit_index] = True
+    rows, answers = np.packbits(looked_at, axis=1), np.asarray(exit_index, dtype=np.int64)[:, np.newaxis]
+    _, firsts, which = np.unique(np.hstack([answers, rows]), axis=0, return_index=True, return_inverse=True)
+    works = [
+        clairvoyant_work(table, int(exit_index[first]), deadline_s, other_looks=np.flatnonzero(looked_at[first]))
+        for first in firsts.tolist()
+    ]
+    return np.array([_known(work.energy_j) for work in works], dtype=np.float64)[which.reshape(-1)]
 
 
 def best_fixed_point(table: CostTable, deadline_s: float, *, looks_at_every_exit: bool) -> PointCosts:
@@ -93,14 +133,17 @@ def _known(figure: _Figure | None) -> _Figure:
     return figure
 
 
-def _pieces(table: CostTable, exit_index: int) -> list[list[tuple[float, float]]]:
-    """Return the segments and the head that lead to an exit, each with its (seconds, joules) at every point."""
+def _pieces(table: CostTable, exit_index: int, other_looks: Collection[int]) -> list[list[tuple[float, float]]]:
+    """Return the segments and heads that lead to an exit, each with its (seconds, joules) at every point."""
     segments = [
         [(point.segment_latency_s[segment], _known(point.segment_energy_j)[segment]) for point in table.points]
         for segment in range(table.exit_segments[exit_index] + 1)
     ]
-    head = [(point.head_latency_s[exit_index], _known(point.head_energy_j)[exit_index]) for point in table.points]
-    return [*segments, head]
+    heads = [
+        [(point.head_latency_s[head], _known(point.head_energy_j)[head]) for point in table.points]
+        for head in sorted({int(look) for look in other_looks if look < exit_index} | {exit_index})
+    ]
+    return [*segments, *heads]
 
 
 def _hull(options: list[tuple[float, float]], start: tuple[float, float]) -> list[Step]:

@@ -5,10 +5,11 @@ The board: a slow point (4 s and 4 J for a unit of work), a middle one (2 s, 3 J
 4.25 J: the middle point is as cheap as the slow one and twice as fast.
 """
 
+import numpy as np
 import pytest
 
 from edgeexit.errors import OptionError
-from edgeexit.offline.clairvoyant import best_fixed_point, clairvoyant_work
+from edgeexit.offline.clairvoyant import best_fixed_point, clairvoyant_energies, clairvoyant_work
 from edgeexit.protocols import CostTable, PointCosts
 from edgeexit.testing.observations import without_energy
 
@@ -68,6 +69,20 @@ def energies_in_time(works, deadline_s):
     return [j + 0.5 * (deadline_s - s) for s, j in plans if s <= deadline_s]
 
 
+def test_the_energies_of_many_samples_are_those_of_their_exits():
+    # 9 J and 8 J with 10 s, as above.
+    energies_j = clairvoyant_energies(make_table(), np.array([1, 0, 1]), 10.0)
+    assert energies_j == pytest.approx([9.0, 8.0, 9.0])
+
+
+def test_looks_on_the_way_are_paid_for_if_they_are_given():
+    # A sample that looked at exit 0 too: half a unit more, at 2 J beyond idling a unit.
+    looks = np.array([[0, 1], [0, -1], [1, -1]])
+    energies_j = clairvoyant_energies(make_table(), np.array([1, 0, 1]), 10.0, looks=looks)
+    assert energies_j == pytest.approx([10.0, 8.0, 9.0])
+    assert clairvoyant_work(make_table(), 1, 10.0, other_looks=[0]) == pytest.approx((5.0, 10.0))
+
+
 def test_the_best_fixed_clock_is_the_cheapest_that_keeps_the_deadline():
     # 2 units: at 10 s 8 + 1 J and 6 + 3 J; the tie goes to the slower one. At 7 s only the middle point is in time.
     assert best_fixed_point(make_table(), 10.0, looks_at_every_exit=False).clocks == {"gpu": 100}
@@ -93,5 +108,7 @@ def test_hindsight_on_energy_needs_energy_figures():
     table = without_energy(make_table())
     with pytest.raises(OptionError, match="measure the board with a power meter"):
         clairvoyant_work(table, 1, 10.0)
+    with pytest.raises(OptionError, match="measure the board with a power meter"):
+        clairvoyant_energies(table, np.array([1]), 10.0)
     with pytest.raises(OptionError, match="measure the board with a power meter"):
         best_fixed_point(table, 10.0, looks_at_every_exit=False)
