@@ -19,7 +19,7 @@ STANDARD_ERRORS: Final = 2.0
 ACCURACY_SLACK: Final = 0.01
 """A loss of accuracy beyond this is named as the price; on some hundred images less is chance."""
 _CONTROLS: Final = ("threshold", "thresholds", "check-and-cap")
-"""Exit settings without a forecast that run with the governor "deadline" too."""
+"""Exit settings without a forecast that run with the governor "plan" too."""
 
 
 def findings(results: Sequence[PolicyResult], energies_j: _Energies) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def _clock_control(figures: _Figures) -> str:
     """Compare ways to choose the clock for the same exits: those of the threshold, or the last if those can be late."""
     for setting in ("threshold", "last"):
         race, stock = figures.find(setting, "performance"), figures.find(setting, "stock")
-        fixed, each = figures.find(setting, "fixed"), figures.find(setting, "deadline")
+        fixed, each = figures.find(setting, "fixed"), figures.find(setting, "plan")
         if race and stock and fixed and fixed.missed_share == 0.0:
             return _clock_sentences(figures, race, stock, fixed, each)
     return ""
@@ -120,10 +120,10 @@ def _clock_sentences(
 
 
 def _forecast(figures: _Figures) -> str:
-    forecast = figures.find("forecast", "deadline")
+    forecast = figures.find("forecast", "plan")
     if forecast is None:
         return ""
-    controls = [row for row in figures.rows if row.setting in _CONTROLS and row.governor == "deadline"]
+    controls = [row for row in figures.rows if row.setting in _CONTROLS and row.governor == "plan"]
     control = _least(controls, as_good_as=forecast)
     if control is None:
         return ""

@@ -36,7 +36,8 @@ _MARKERS: Final = {
     "stock": "v",
     "performance": "^",
     "fixed": "s",
-    "deadline": "o",
+    "deadline": "h",
+    "plan": "o",
     "predictive-exit": "D",
     "clairvoyant": "*",
 }

@@ -56,9 +56,7 @@ def test_json_and_a_picture_can_be_had_together(demo, tmp_path, capsys):
     assert (tmp_path / "own.png").is_file()
     assert [curve["setting"] for curve in report["curves"]] == ["check-and-cap", "thresholds"]
     for curve in report["curves"]:
-        (row,) = [
-            row for row in report["policies"] if (row["setting"], row["governor"]) == (curve["setting"], "deadline")
-        ]
+        (row,) = [row for row in report["policies"] if (row["setting"], row["governor"]) == (curve["setting"], "plan")]
         assert [point["allowed_drop"] for point in curve["points"]] == [0.0, 0.5]
         assert curve["points"][0]["simulated_energy_j"] == row["simulated_energy_j"]
 
@@ -127,7 +125,7 @@ def test_fewer_images_another_deadline_and_scale(demo, capsys):
     assert len(report["policies"]) == 11
 
 
-@pytest.mark.parametrize(("arguments", "last"), [(["--no-png"], "oracle"), ([], "thresholds, deadline, drop 0.5")])
+@pytest.mark.parametrize(("arguments", "last"), [(["--no-png"], "oracle"), ([], "thresholds, plan, drop 0.5")])
 def test_a_progress_bar_with_the_time_left_is_drawn_on_a_terminal(demo, monkeypatch, arguments, last, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert demo(*arguments) == 0

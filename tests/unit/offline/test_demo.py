@@ -147,8 +147,8 @@ def test_no_curve_is_worked_out_unless_it_is_asked_for(report, report_with_curve
 def test_a_curve_goes_through_the_policys_own_point(report_with_curves):
     curves = report_with_curves.curves
     assert [(curve.setting, curve.governor) for curve in curves] == [
-        ("check-and-cap", "deadline"),
-        ("thresholds", "deadline"),
+        ("check-and-cap", "plan"),
+        ("thresholds", "plan"),
     ]
     for curve in curves:
         row = find(report_with_curves, curve.setting, curve.governor)
@@ -163,11 +163,11 @@ def test_a_curve_takes_four_drops_between_the_smallest_and_the_largest(tmp_path,
     bundle = bundle_with_drops(tmp_path, [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
     (curve,) = run_demo(bundle, tx2, network_input(), images()[1], curves=True).curves
     assert [point.allowed_drop for point in curve.points] == [0.0, 0.5, 1.0, 2.0]
-    assert [point.mean_exit for point in curve.points] == [2.0, 0.0, 0.0, 0.0]
-    assert [point.macs_share for point in curve.points] == pytest.approx([84 / 60, *[28 / 60] * 3])
-    assert curve.points[1].simulated_energy_j < curve.points[0].simulated_energy_j
     # All heads and the whole network take 84 / 60 of the network's time, and the deadline is after 75 / 60.
-    assert [point.missed_share for point in curve.points] == [1.0, 0.0, 0.0, 0.0]
+    assert [point.mean_exit for point in curve.points] == [1.0, 0.0, 0.0, 0.0]
+    assert [point.macs_share for point in curve.points] == pytest.approx([56 / 60, *[28 / 60] * 3])
+    assert curve.points[1].simulated_energy_j < curve.points[0].simulated_energy_j
+    assert [point.missed_share for point in curve.points] == [0.0] * 4
 
 
 def test_a_drop_that_the_curve_would_leave_out_is_in_it_if_the_table_has_it(tmp_path, tx2):
@@ -264,7 +264,10 @@ def test_every_curve_is_drawn_through_its_points_and_no_label_covers_one(tmp_pat
     (line,) = [line for line in axes.lines if line.get_linestyle() == "-"]
     assert line.get_xydata().tolist() == wanted
     (small,) = axes.collections
-    assert small.get_facecolors()[0].tolist() == [1.0, 1.0, 1.0, 1.0], "hollow: answers are late"
+    assert small.get_facecolors()[0].tolist() != [1.0, 1.0, 1.0, 1.0], "filled: no answer is late"
+    late = [row for row in report.policies if row.missed_share > 0.0]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert len(hollow) == len(late)
     boxes = [Text.get_window_extent(label, renderer) for label in axes.texts]
     assert not any(box.contains(*place) for box in boxes for place in axes.transData.transform(wanted))
     assert "at most 0, 0.5, 1 points" in axes.get_title()

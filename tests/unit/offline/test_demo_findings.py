@@ -35,7 +35,7 @@ CLOCKS = (
     row("threshold", "stock", 950.0),
     row("threshold", "performance", 900.0),
     row("threshold", "fixed", 600.0),
-    row("threshold", "deadline", 602.0),
+    row("threshold", "plan", 602.0),
 )
 
 
@@ -86,9 +86,9 @@ def test_a_small_loss_of_accuracy_is_named_as_a_condition():
 
 
 def test_a_policy_that_keeps_the_accuracy_is_preferred_to_one_that_draws_less():
-    cheap, good = row("threshold", "fixed", 100.0, accuracy=0.7), row("thresholds", "deadline", 490.0)
+    cheap, good = row("threshold", "fixed", 100.0, accuracy=0.7), row("thresholds", "plan", 490.0)
     text = findings((*WHOLE, cheap, good))[0]
-    assert '"per-exit thresholds" with deadline draws 490 mJ' in text
+    assert '"per-exit thresholds" with plan draws 490 mJ' in text
 
 
 def test_choosing_the_clock_is_judged_with_the_same_exits():
@@ -102,12 +102,12 @@ def test_choosing_the_clock_is_judged_with_the_same_exits():
 
 
 def test_changing_the_clock_on_the_way_is_judged_against_the_best_fixed_clock():
-    text = findings((*WHOLE, *CLOCKS[:3], row("threshold", "deadline", 500.0)))[1]
+    text = findings((*WHOLE, *CLOCKS[:3], row("threshold", "plan", 500.0)))[1]
     assert text.endswith("it takes 500 mJ: changing it on the way pays too.")
 
 
 def test_where_threshold_exits_can_be_late_the_clock_is_judged_with_the_full_network():
-    late = [row("threshold", governor, 1400.0, late=0.5) for governor in ("stock", "performance", "fixed", "deadline")]
+    late = [row("threshold", governor, 1400.0, late=0.5) for governor in ("stock", "performance", "fixed", "plan")]
     text = findings((*WHOLE, row("last", "performance", 1350.0), *late))[1]
     assert text == (
         'Choosing the clock pays here: with the same exits ("full network") it takes 1,350 mJ of simulated energy at '
@@ -116,14 +116,14 @@ def test_where_threshold_exits_can_be_late_the_clock_is_judged_with_the_full_net
 
 
 def test_the_forecast_is_judged_against_the_best_rule_without_one():
-    controls = row("check-and-cap", "deadline", 450.0), row("thresholds", "deadline", 400.0)
-    text = findings((*WHOLE, *CLOCKS, *controls, row("forecast", "deadline", 440.0)))[2]
+    controls = row("check-and-cap", "plan", 450.0), row("thresholds", "plan", 400.0)
+    text = findings((*WHOLE, *CLOCKS, *controls, row("forecast", "plan", 440.0)))[2]
     assert text.startswith("The learned forecast does not pay here")
     assert '("per-exit thresholds") 400 mJ, 10% more' in text
 
 
 def test_the_forecast_is_said_to_pay_where_it_does():
-    text = findings((*WHOLE, *CLOCKS, row("forecast", "deadline", 301.0)))[2]
+    text = findings((*WHOLE, *CLOCKS, row("forecast", "plan", 301.0)))[2]
     assert text.startswith("The learned forecast pays here")
     assert '("threshold") 602 mJ, 50% less' in text
 
@@ -138,5 +138,5 @@ def test_the_bound_is_no_policy():
 
 
 def test_every_sentence_with_an_energy_says_simulated():
-    rows = (*WHOLE, *CLOCKS, row("forecast", "deadline", 301.0))
+    rows = (*WHOLE, *CLOCKS, row("forecast", "plan", 301.0))
     assert all("simulated" in sentence for sentence in findings(rows) if " mJ" in sentence)
