@@ -76,6 +76,14 @@ def _number_or_text(value: str) -> int | float | str:
     '"simulated:jetson-tx2" [default: $EDGEEXIT_DEVICE or host].',
 )
 @click.option(
+    "--work-scale",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="FACTOR",
+    help="How much each multiply-accumulate counts on a simulated board: makes a small network as slow as a large one.",
+)
+@click.option(
     "--costs",
     "cost_file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -171,6 +179,7 @@ def command(
     ceiling_c: float | None,
     threads: int,
     as_json: bool,
+    work_scale: float,
 ) -> int:
     """Answer for every sample in the INPUT files with BUNDLE.
 
@@ -184,7 +193,7 @@ def command(
     held.check(allowed_drop)
     with ExitStack() as stack:
         loaded = edgeexit.load_bundle(bundle)
-        board = stack.enter_context(edgeexit.open_device(device))
+        board = stack.enter_context(edgeexit.open_device(device, work_scale=work_scale))
         session = edgeexit.Session(
             loaded,
             board,

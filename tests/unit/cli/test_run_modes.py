@@ -86,3 +86,14 @@ def test_all_of_them_go_together(tiny, batch, capsys):
 )
 def test_an_impossible_demand_is_wrong_usage(tiny, batch, capsys, wrong):
     assert run(tiny, batch, capsys, *wrong)[0] == 2
+
+
+def test_a_small_network_may_stand_for_a_large_one_on_a_simulated_board(tiny, batch, capsys):
+    _, small = run(tiny, batch, capsys, *CRAWLING)
+    _, large = run(tiny, batch, capsys, *CRAWLING, "--work-scale", "1000")
+    assert [one["energy_j"] for one in large] == pytest.approx([1000 * one["energy_j"] for one in small])
+
+
+def test_work_is_not_scaled_on_a_real_machine(tiny, batch, capsys):
+    assert main(["run", str(tiny.path), str(batch), "--device", "host", "--work-scale", "2"]) == 2
+    assert "work_scale" in capsys.readouterr().err
