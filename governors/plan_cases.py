@@ -109,6 +109,6 @@ def _front(worst_s: Array, worst_j: Array, fixed_j: Array, idle_w: Array, budget
     """
     order = np.lexsort((fixed_j, worst_s))
     if budget or np.ptp(idle_w) > 0.0:
-        return order
+        return np.asarray(order)
     cheapest_j = np.minimum.accumulate(fixed_j[order])
     return np.asarray(order[np.concatenate([[True], cheapest_j[1:] < cheapest_j[:-1]])])

@@ -148,7 +148,7 @@ def _solve(stretches: Stretches, steps: Array, switch_steps: int, step_s: float,
     costs = reached[:, :, np.newaxis] * segment_j + heads[:, :, np.newaxis] * head_j
     switch_j = stretches.switch_j - idle_w * stretches.switch_s
     extra_w, left_s = stretches.idle_w - idle_w, step_s * np.arange(GRID + 1)
-    ahead = np.zeros((len(answers), stretches.points, GRID + 1))
+    ahead: Array = np.zeros((len(answers), stretches.points, GRID + 1))
     stages = []
     for k in range(stretches.exits - 1, -1, -1):
         run = np.full_like(ahead, np.inf)

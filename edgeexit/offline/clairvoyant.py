@@ -95,7 +95,7 @@ def clairvoyant_energies(
         clairvoyant_work(table, int(exit_index[first]), deadline_s, other_looks=np.flatnonzero(looked_at[first]))
         for first in firsts.tolist()
     ]
-    return np.array([_known(work.energy_j) for work in works], dtype=np.float64)[which.reshape(-1)]
+    return np.asarray(np.array([_known(work.energy_j) for work in works], dtype=np.float64)[which.reshape(-1)])
 
 
 def best_fixed_point(table: CostTable, deadline_s: float, *, looks_at_every_exit: bool) -> PointCosts:

@@ -144,7 +144,7 @@ class Streams:
         """
         turn = self._begin(sample)
         load = self._load(turn.now_s)
-        active = np.arange(len(sample))
+        active: IntArray = np.arange(len(sample))
         if timeline is not None:
             timeline.begin(float(turn.now_s[0]))
         off: dict[int, list[int]] = {}
@@ -293,7 +293,8 @@ class Streams:
             return
         if self._rest_point is not None:
             changes = np.array([self._changes_to(at, self._rest_point) for at in range(self._board.point_count)])
-            point, changed = np.full(len(idle), self._rest_point), changes[turn.point[idle]]
+            point: IntArray = np.full(len(idle), self._rest_point)
+            changed: IntArray = changes[turn.point[idle]]
         elif self._resting is not None:
             point, changed = self._resting.ask(turn.done[idle], turn.newest[idle], turn.point[idle], turn.now_s[idle])
         else:

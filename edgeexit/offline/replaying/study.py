@@ -105,6 +105,7 @@ def replay_board(
         profile = with_static_share(profile, options.static_share)
     study = _Study(bundle, profile, options)
     made = {name: make_setting(name, bundle) for name in rules}
+    governors = tuple(dict.fromkeys(governors))
     total = len(made) * len(options.deadline_factors) * len(governors)
     runs: list[GovernorRun] = []
     bounds: list[Bounds] = []

@@ -13,8 +13,8 @@ class VerdictList:
 
     def __init__(self) -> None:
         self._numbers: dict[Verdict, int] = {}
-        self._stops = np.zeros(0, dtype=np.bool_)
-        self._next_exits = np.zeros(0, dtype=np.int64)
+        self._stops: BoolArray = np.zeros(0, dtype=np.bool_)
+        self._next_exits: IntArray = np.zeros(0, dtype=np.int64)
 
     def number(self, verdict: Verdict) -> int:
         """Return the number of a verdict."""

@@ -243,3 +243,9 @@ def test_traces_are_read_from_a_file(bundle, trace, tmp_path):
 
 def test_the_full_network_thresholds_and_the_recommended_rule_are_compared(bundle):
     assert default_rules(bundle) == ("last", "threshold", "thresholds")
+
+
+def test_what_is_asked_for_twice_is_replayed_once(bundle, board, trace):
+    options = StudyOptions(deadline_factors=(2.0,), optimum=False)
+    found = replay_board(bundle, board, trace, ["last", "last"], ["plan", "plan"], options)
+    assert len(found.runs) == 1
