@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeexit.cli.failures import show_line
+from edgeexit.cli.numbers import FiniteRange
 from edgeexit.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _take_scale(ctx: click.Context, parameter: click.Parameter, value: str) -> f
 )
 @click.option(
     "--deadline",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     default=1.25,
     show_default=True,
     metavar="FACTOR",
@@ -54,7 +55,7 @@ def _take_scale(ctx: click.Context, parameter: click.Parameter, value: str) -> f
 )
 @click.option(
     "--allowed-drop",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(min=0.0),
     default=0.0,
     show_default=True,
     metavar="POINTS",

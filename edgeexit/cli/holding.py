@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -32,9 +31,6 @@ class Held(NamedTuple):
         Raises:
             click.UsageError: If they do not.
         """
-        for name, amount in zip(("--average-budget-mj", "--battery-hours", "--battery-wh"), self, strict=True):
-            if amount is not None and not isfinite(amount):
-                raise click.UsageError(f"{name} must be finite, not {amount}")
         if self.average_budget_mj is not None and self.battery_hours is not None:
             raise click.UsageError("give one of --average-budget-mj and --battery-hours: both choose the exit setting")
         if self.battery_wh is not None and self.battery_hours is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edgeexit.cli.failures import show_line
+from edgeexit.cli.numbers import FiniteRange
 from edgeexit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _take_points(ctx: click.Context, parameter: click.Parameter, value: str) -> 
 )
 @click.option(
     "--seconds-per-point",
-    type=click.FloatRange(min=0.0, max=3599.0, min_open=True),
+    type=FiniteRange(min=0.0, max=3599.0, min_open=True),
     metavar="S",
     default=5.0,
     show_default=True,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeexit.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from edgeexit.offline.replaying.arrivals import Arrivals
 
@@ -69,14 +71,14 @@ def _positive(ctx: click.Context, parameter: click.Parameter, text: str, besides
 )
 @click.option(
     "--gap",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     default=1.0,
     show_default=True,
     metavar="FACTOR",
     help="Mean time from one request to the next, in deadlines.",
 )
 @click.option(
-    "--noise", type=click.FloatRange(min=0.0), metavar="SHARE", help="Spread of latencies, as 0.1 [default: none]."
+    "--noise", type=FiniteRange(min=0.0), metavar="SHARE", help="Spread of latencies, as 0.1 [default: none]."
 )
 @click.option(
     "--noise-kind",
@@ -87,7 +89,7 @@ def _positive(ctx: click.Context, parameter: click.Parameter, text: str, besides
 )
 @click.option(
     "--guard",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     metavar="FACTOR",
     help="What governors multiply latencies by where a deadline must hold [default: what covers the noise].",
 )
@@ -115,7 +117,7 @@ def _positive(ctx: click.Context, parameter: click.Parameter, text: str, besides
 )
 @click.option(
     "--static-share",
-    type=click.FloatRange(min=0.0, max=1.0, max_open=True),
+    type=FiniteRange(min=0.0, max=1.0, max_open=True),
     metavar="SHARE",
     help="Share of the highest power that is drawn also when idle [default: as the profile has it].",
 )

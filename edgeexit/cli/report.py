@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from edgeexit.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from edgeexit.offline.replaying.results import BoardReplay
 
@@ -38,7 +40,7 @@ DEFAULT_PAGE: Final = Path("edgeexit-report.html")
     "--deadline",
     "factors",
     multiple=True,
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     metavar="FACTOR",
     help="With --board: the same.",
 )

@@ -13,6 +13,7 @@ import click
 
 from edgeexit.cli.failures import exit_code, show_error, show_line
 from edgeexit.cli.holding import Held, held_text
+from edgeexit.cli.numbers import FiniteRange
 from edgeexit.errors import DataError, InputError, OptionError
 
 MEASURED = "-measured"
@@ -53,7 +54,7 @@ def _number_or_text(value: str) -> int | float | str:
 @click.option("--exit-rule", metavar="NAME", help="Exit setting of the bundle [default: the one it recommends].")
 @click.option(
     "--allowed-drop",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(min=0.0),
     default=0.0,
     show_default=True,
     metavar="POINTS",
@@ -77,7 +78,7 @@ def _number_or_text(value: str) -> int | float | str:
 )
 @click.option(
     "--work-scale",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     default=1.0,
     show_default=True,
     metavar="FACTOR",
@@ -92,58 +93,58 @@ def _number_or_text(value: str) -> int | float | str:
 )
 @click.option(
     "--deadline-ms",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     metavar="MS",
     help="When an answer is due; the best exit so far answers if it comes.",
 )
 @click.option(
     "--frame-rate",
     "frame_rate_hz",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     metavar="HZ",
     help="Samples a second: the next is begun a period after the one before, and an answer is due within it.",
 )
 @click.option(
     "--energy-budget-mj",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     metavar="MJ",
     help="What an inference may draw; the governor plan answers from an earlier exit rather than exceed it.",
 )
 @click.option(
     "--average-budget-mj",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     metavar="MJ",
     help="What an inference may draw on average: the exit setting moves along what is calibrated to hold it.",
 )
 @click.option(
     "--battery-hours",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     metavar="H",
     help="How long the battery shall last: sets the average budget by what is left in it.",
 )
 @click.option(
     "--battery-wh",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     metavar="WH",
     help="What is in the battery, less what the device's meter counts from now on [default: what it says itself].",
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(min=0.0),
     metavar="POINTS",
     help="Accuracy that answering earlier on purpose, for a deadline or a budget, may cost, in percentage points "
     "[default: as much as was calibrated].",
 )
 @click.option(
     "--latency-guard",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     metavar="FACTOR",
     help="What latencies are multiplied by where a deadline must hold [default: learnt on a real board with costs, "
     "else 1].",
 )
 @click.option(
     "--power-cap-w",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     metavar="W",
     help="Leaves the governor those clocks only at which the board draws less, as far as the costs are known.",
 )

@@ -85,15 +85,15 @@ def test_a_latency_guard_makes_an_answer_come_earlier(images, capsys):
     ("wrong", "message"),
     [
         (("--average-budget-mj", "0"), "--average-budget-mj"),
-        (("--average-budget-mj", "nan"), "--average-budget-mj must be finite, not nan"),
+        (("--average-budget-mj", "nan"), "'--average-budget-mj': must be a finite number, not nan"),
         (("--battery-hours", "-1"), "--battery-hours"),
-        (("--battery-hours", "inf", "--battery-wh", "1"), "--battery-hours must be finite, not inf"),
+        (("--battery-hours", "inf", "--battery-wh", "1"), "'--battery-hours': must be a finite number, not inf"),
         (("--battery-wh", "3"), "--battery-hours how long it shall last"),
         (("--battery-hours", "1"), "has no battery that tells what is left in it: say so with --battery-wh"),
         (("--battery-hours", "1", "--average-budget-mj", "1"), "give one of"),
         (("--average-budget-mj", "1", "--allowed-drop", "1"), "bound it with --max-drop"),
         (("--latency-guard", "0.9"), "--latency-guard"),
-        (("--latency-guard", "nan"), "latency_guard must be 1 or more"),
+        (("--latency-guard", "nan"), "'--latency-guard': must be a finite number, not nan"),
     ],
 )
 def test_what_cannot_be_held_is_wrong_usage(images, capsys, wrong, message):

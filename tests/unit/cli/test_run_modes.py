@@ -97,3 +97,10 @@ def test_a_small_network_may_stand_for_a_large_one_on_a_simulated_board(tiny, ba
 def test_work_is_not_scaled_on_a_real_machine(tiny, batch, capsys):
     assert main(["run", str(tiny.path), str(batch), "--device", "host", "--work-scale", "2"]) == 2
     assert "work_scale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--deadline-ms", "--frame-rate", "--energy-budget-mj", "--power-cap-w", "--max-drop"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_no_finite_number_is_refused_by_the_name_of_its_flag(tiny, batch, capsys, flag, value):
+    assert main(["run", str(tiny.path), str(batch), flag, value]) == 2
+    assert flag in capsys.readouterr().err
