@@ -12,6 +12,7 @@ LAYERS = {
     "errors": 0,
     "protocols": 0,
     "clock": 0,
+    "beside": 0,
     "profiles": 0,
     "device": 1,
     "bundle": 1,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edgeexit.bundle.beside import write_beside
+from edgeexit.beside import write_beside
 from edgeexit.bundle.strict_json import JsonNode, Refusal, parse_json
 from edgeexit.errors import CostTableError
 from edgeexit.protocols import Clocks, CostTable, EnergySource, PointCosts

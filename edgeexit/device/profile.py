@@ -12,15 +12,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final
 
+from edgeexit.beside import write_beside
 from edgeexit.device.strict import Section, read_section
 from edgeexit.errors import DeviceNotFound, ProfileError
 from edgeexit.protocols import Clocks
@@ -172,22 +171,9 @@ def save_profile(profile: DeviceProfile, path: Path) -> None:
     text = profile_text(profile)
     _profile(Section(path, "", json.loads(text)))
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
+        write_beside(path, text.encode())
     except OSError as error:
         raise ProfileError(f"profile {path} cannot be written: {error.strerror or error}") from error
-    beside = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.chmod(0o644)
-        beside.replace(path)
-    except OSError as error:
-        raise ProfileError(f"profile {path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def profile_text(profile: DeviceProfile) -> str:

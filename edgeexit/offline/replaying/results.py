@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeexit.bundle.beside import write_beside
+from edgeexit.beside import write_beside
 from edgeexit.errors import DataError
 from edgeexit.offline.bootstrap import Estimate
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from edgeexit.bundle.beside import write_beside
+from edgeexit.beside import write_beside
 from edgeexit.errors import DataError, MissingExtra
 from edgeexit.offline.replaying.results import BoardReplay, load_replays
 from edgeexit.offline.reporting.checks import check_replay

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from edgeexit.bundle.beside import write_beside
+from edgeexit.beside import write_beside
 
 
 def test_the_old_file_stays_as_it_was_if_the_new_one_cannot_be_written(tmp_path, monkeypatch):
