@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeexit.cli.failures import show_line
-from edgeexit.cli.numbers import FiniteRange
+from edgeexit.cli.numbers import FiniteRange, take_factor_or
 from edgeexit.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_PNG = Path("edgeexit-demo.png")
 _INSTALL = "needs Matplotlib: pip install 'edgeexit[report]'"
-
-
-def _take_scale(ctx: click.Context, parameter: click.Parameter, value: str) -> float | None:
-    if value == "auto":
-        return None
-    try:
-        scale = float(value)
-    except ValueError:
-        scale = 0.0
-    if not 0.0 < scale < float("inf"):
-        raise click.BadParameter('must be "auto" or a number above 0', ctx, parameter)
-    return scale
 
 
 @click.command("demo", short_help="Compare exit settings and governors on real images.")
@@ -64,7 +52,7 @@ def _take_scale(ctx: click.Context, parameter: click.Parameter, value: str) -> f
 )
 @click.option(
     "--work-scale",
-    callback=_take_scale,
+    callback=take_factor_or("auto"),
     default="auto",
     show_default=True,
     metavar="auto|FACTOR",

@@ -8,31 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeexit.cli.numbers import FiniteRange
+from edgeexit.cli.numbers import FiniteRange, take_factor_or, take_factors_or
 
 if TYPE_CHECKING:
     from edgeexit.offline.replaying.arrivals import Arrivals
 
 _BURST = 4.0
 """Requests in a burst on average; within it they come twice as often as on average."""
-
-
-def _take_deadlines(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> tuple[float | None, ...]:
-    return tuple(None if text == "none" else _positive(ctx, parameter, text, '"none" or ') for text in texts)
-
-
-def _take_scale(ctx: click.Context, parameter: click.Parameter, text: str) -> float | None:
-    return None if text == "auto" else _positive(ctx, parameter, text, '"auto" or ')
-
-
-def _positive(ctx: click.Context, parameter: click.Parameter, text: str, besides: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < float("inf"):
-        raise click.BadParameter(f"must be {besides}a number above 0, not {text!r}", ctx, parameter)
-    return value
 
 
 @click.command("replay", short_help="Compare rules, governors and deadlines on recorded samples.")
@@ -58,7 +40,7 @@ def _positive(ctx: click.Context, parameter: click.Parameter, text: str, besides
     "--deadline",
     "factors",
     multiple=True,
-    callback=_take_deadlines,
+    callback=take_factors_or("none"),
     metavar="FACTOR|none",
     help="In times of the full network at the highest clock; can be given again [default: 1 1.1 1.25 1.5 2 4].",
 )
@@ -109,7 +91,7 @@ def _positive(ctx: click.Context, parameter: click.Parameter, text: str, besides
 )
 @click.option(
     "--work-scale",
-    callback=_take_scale,
+    callback=take_factor_or("auto"),
     default="auto",
     show_default=True,
     metavar="auto|FACTOR",
