@@ -91,13 +91,14 @@ class Worth:
         changes = self._outlooks.changes_from(o.clocks)
         switch_s = changes * self._outlooks.stretches.switch_s
         idle_s = o.next_request_s - o.now_s - switch_s
-        cost_j = changes * self._outlooks.stretches.switch_j + self._outlooks.stretches.idle_w * idle_s + self.of(o)
+        worth = self.of(o)
+        cost_j = changes * self._outlooks.stretches.switch_j + self._outlooks.stretches.idle_w * idle_s + worth
         cost_j = np.where((idle_s >= 0.0) | (changes == 0), cost_j, inf)
         least_j = float(cost_j.min())
         if not isfinite(least_j):
             return None
         alike = cost_j <= least_j + ROUNDING * abs(least_j)  # to change now or later may cost the same: change now
-        worth = np.where(alike, self.of(o), inf)
+        worth = np.where(alike, worth, inf)
         best = worth <= worth.min() + ROUNDING * abs(least_j)
         return None if best[changes == 0].any() else int(best.argmax())
 
