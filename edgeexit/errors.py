@@ -112,5 +112,9 @@ class ExitsDrifted(UserWarning):
     """Warning: the exits that answer are no longer distributed as they were in calibration."""
 
 
+class AnswersDrifted(UserWarning):
+    """Warning: early answers agree with the full network less often than in calibration."""
+
+
 class ProfileMismatch(UserWarning):
     """Warning: a machine is taken for a board, as asked, that it does not say it is."""

@@ -99,6 +99,17 @@ class ExitRule(Protocol):
     def judge(self, evidence: Evidence) -> Verdict: ...
 
 
+@runtime_checkable
+class CombinesLooks(Protocol):
+    """An exit rule whose answer is made of several looks, for instance their mean, and not the newest one alone."""
+
+    def combine(self, evidence: Evidence) -> Look:
+        """Return what the looks say together, with the exit index of the newest; pure.
+
+        It is the answer whenever an inference ends, whatever ended it: the rule, the last exit or the deadline.
+        """
+
+
 # --- Observation -> Decision -----------------------------------------------------------------------
 
 

@@ -30,12 +30,14 @@ LAYERS = {
 NEIGHBOURS = {("exits", "registry")}
 """`exits.settings` makes rules by name: the one import within a layer."""
 HOMES = {
-    "onnxruntime": ("edgeexit/runtime/engine/",),
+    "onnxruntime": ("edgeexit/runtime/engine/", "edgeexit/offline/compress/quantise.py"),
     "pynvml": ("edgeexit/device/nvml",),
     "psutil": ("edgeexit/device/host.py",),
     "google": ("edgeexit/bundle/graph/", "edgeexit/offline/graph/"),
     "onnx": ("edgeexit/offline/",),
     "sklearn": ("edgeexit/offline/",),
+    "scipy": ("edgeexit/offline/",),
+    "threadpoolctl": ("edgeexit/offline/",),
     "torch": ("edgeexit/offline/",),
     "tqdm": ("edgeexit/offline/",),
     "matplotlib": ("edgeexit/offline/",),

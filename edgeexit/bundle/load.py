@@ -15,11 +15,12 @@ from edgeexit.bundle.manifest import (
     MANIFEST,
     Exit,
     Manifest,
-    Preprocess,
     Segment,
     Tensor,
     parse_manifest,
+    segment_files,
 )
+from edgeexit.bundle.preprocess import Preprocess
 from edgeexit.bundle.strict_json import parse_json
 from edgeexit.errors import BundleError, BundleNotFound, GraphError
 from edgeexit.protocols import Workload
@@ -65,6 +66,11 @@ class Bundle:
         return self.manifest.labels
 
     @property
+    def task(self) -> str:
+        """What an answer is: "classes", one of several, or "labels", a number with bit i set if label i holds."""
+        return self.manifest.task
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments, in the order in which they run."""
         return self.manifest.segments
@@ -99,9 +105,9 @@ class Bundle:
 
     @property
     def workload(self) -> Workload:
-        """Multiply-accumulates of the pieces for one sample."""
+        """Multiply-accumulates of the pieces for one sample, in the precisions in use."""
         return Workload(
-            segment_macs=tuple(s.macs for s in self.segments),
+            segment_macs=tuple(s.used.macs for s in self.segments),
             head_macs=tuple(e.macs for e in self.exits),
             exit_segments=tuple(e.segment for e in self.exits),
         )
@@ -161,7 +167,7 @@ def load_bundle(name_or_path: str | os.PathLike[str], *, max_file_bytes: int = L
     path = _find(name_or_path)
     data = read_plain_file(path, MANIFEST, max_bytes=min(max_file_bytes, _LARGEST_MANIFEST))
     manifest = parse_manifest(data, str(path / MANIFEST))
-    pieces = {s.file: (s.inputs, s.outputs) for s in manifest.segments}
+    pieces = {file: (s.inputs, s.outputs) for s in manifest.segments for file in segment_files(s)}
     pieces.update((e.file, (e.inputs, manifest.head_outputs(e.index))) for e in manifest.exits)
     for name, record in manifest.files.items():
         content = read_listed_file(path, name, record, max_bytes=max_file_bytes)

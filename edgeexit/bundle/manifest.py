@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from edgeexit.bundle.certificates import Certificate, certificate_json, read_certificate
+from edgeexit.bundle.preprocess import Preprocess, preprocess_json, read_preprocess
 from edgeexit.bundle.strict_json import JsonNode, parse_json
 from edgeexit.errors import BundleError
 
@@ -17,13 +20,25 @@ DTYPE_NAMES: Final = frozenset(
     {"float16", "float32", "float64", "bfloat16", "bool"}
     | {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
 )
-IMAGE_MODES: Final = {"L": 1, "RGB": 3}
-"""Image mode (of Pillow) -> number of channels."""
+
+CLASSES: Final = "classes"
+LABELS: Final = "labels"
+TASKS: Final = frozenset({CLASSES, LABELS})
+"""What an answer is: one class of several, or the set of the labels that hold, as a number with bit i for label i."""
+MOST_LABELS: Final = 62
+"""Labels of which a set is a number that int64 holds."""
+
+FLOAT32: Final = "float32"
+INT8: Final = "int8"
+VARIANTS: Final = frozenset({INT8})
+"""Precisions that a segment may have besides its own, which is called "float32" whatever the network was made in."""
 
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
 Dimension = int | str
 """A size, or the name of one that is known at run time alone, such as "N"."""
+ANY_SIZE: Final = "?"
+"""The name of a size that has none: two of them need not be equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +51,40 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Preprocess:
-    """How an image becomes the network's input: (pixel * scale - mean) / std, channel by channel.
+class Variant:
+    """A segment in one precision: an ONNX file, and its multiply-accumulates and weights for one sample."""
 
-    Attributes:
-        mode: "L" or "RGB".
-        size: (height, width) in pixels.
-        layout: "NCHW" or "NHWC".
-        scale: Factor for pixels of 0 to 255.
-        mean: One a channel.
-        std: One a channel, none 0.
-    """
-
-    mode: str
-    size: tuple[int, int]
-    layout: str
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    file: str
+    macs: int
+    parameters: int
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of the backbone: an ONNX file, the names of the values it takes and makes, and its work for one sample."""
+    """A part of the backbone: an ONNX file, the names of the values it takes and makes, and its work for one sample.
+
+    `variants` are the same part in other precisions, with the same inputs and outputs; `precision` is the one in use,
+    "float32" where that is `file` itself.
+    """
 
     file: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     macs: int
     parameters: int
+    variants: Mapping[str, Variant] = field(default_factory=dict, hash=False)
+    precision: str = FLOAT32
+
+    @property
+    def used(self) -> Variant:
+        """The file in use, and its work."""
+        own = Variant(self.file, self.macs, self.parameters)
+        return own if self.precision == FLOAT32 else self.variants[self.precision]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What there is to choose from, "float32" first."""
+        return (FLOAT32, *sorted(self.variants))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +144,8 @@ class Manifest:
     tensors: Mapping[str, Tensor]
     output: str
     files: Mapping[str, FileRecord]
+    certificates: tuple[Certificate, ...] = ()
+    task: str = CLASSES
 
     def head_outputs(self, exit_index: int) -> tuple[str, ...]:
         """Return which of an exit's values its head makes; the others are outputs of segments up to its own."""
@@ -161,15 +183,35 @@ def manifest_bytes(manifest: Manifest) -> bytes:
         "name": manifest.name,
         "created_by": manifest.created_by,
         "inputs": [{"name": t.name, **_tensor_json(t)} for t in manifest.inputs],
-        "preprocess": None if manifest.preprocess is None else _plain(manifest.preprocess),
+        "preprocess": None if manifest.preprocess is None else preprocess_json(manifest.preprocess),
         "labels": None if manifest.labels is None else list(manifest.labels),
-        "segments": [_plain(s) for s in manifest.segments],
+        "segments": [_segment_json(s) for s in manifest.segments],
         "exits": [_exit_json(e) for e in manifest.exits],
         "tensors": {name: _tensor_json(t) for name, t in sorted(manifest.tensors.items())},
         "output": manifest.output,
         "files": {name: {"sha256": f.sha256, "bytes": f.size} for name, f in sorted(manifest.files.items())},
     }
+    if manifest.task != CLASSES:
+        document["task"] = manifest.task
+    if manifest.certificates:
+        document["certificates"] = [certificate_json(c) for c in manifest.certificates]
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def segment_files(segment: Segment) -> tuple[str, ...]:
+    """Return the names of a segment's ONNX files: its own, then those of its variants."""
+    return segment.file, *(segment.variants[name].file for name in segment.precisions[1:])
+
+
+def network_sha256(manifest: Manifest) -> str:
+    """Return what stands for the network in a certificate: its pieces, their files and how images are prepared.
+
+    Settings and the predictor do not count, nor do the names of the classes.
+    """
+    document = json.loads(manifest_bytes(manifest))
+    content: dict[str, Any] = {key: document[key] for key in ("preprocess", "segments", "exits")}
+    content["files"] = {name: record for name, record in document["files"].items() if name.endswith(".onnx")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(record: Any) -> dict[str, Any]:
@@ -179,6 +221,14 @@ def _plain(record: Any) -> dict[str, Any]:
 
 def _tensor_json(tensor: Tensor) -> dict[str, Any]:
     return {"dtype": tensor.dtype, "shape": None if tensor.shape is None else list(tensor.shape)}
+
+
+def _segment_json(record: Segment) -> dict[str, Any]:
+    document = {key: value for key, value in _plain(record).items() if key not in ("variants", "precision")}
+    if record.variants:
+        variants = {name: _plain(variant) for name, variant in sorted(record.variants.items())}
+        document |= {"variants": variants, "precision": record.precision}
+    return document
 
 
 def _exit_json(record: Exit) -> dict[str, Any]:
@@ -191,7 +241,8 @@ def _exit_json(record: Exit) -> dict[str, Any]:
 def _manifest(node: JsonNode) -> Manifest:
     keys = ("format", "name", "created_by", "inputs", "preprocess", "labels")
     more = ("segments", "exits", "tensors", "output", "files")
-    number, name, by, inputs, preprocess, labels, segments, exits, tensors, output, files = node.record(*keys, *more)
+    nodes = node.record(*keys, *more, optional=("certificates", "task"))
+    number, name, by, inputs, preprocess, labels, segments, exits, tensors, output, files, certificates, task = nodes
     if isinstance(number.value, bool) or not isinstance(number.value, int):
         raise number.refuse(f"expected {FORMAT}")
     for file in files.value if isinstance(files.value, dict) else ():
@@ -200,13 +251,15 @@ def _manifest(node: JsonNode) -> Manifest:
         name=name.matching(_FILE_NAME, "a plain name of letters, digits, dots, dashes and underscores"),
         created_by=by.text(),
         inputs=inputs.items(_named_tensor, at_least=1),
-        preprocess=preprocess.optional(_preprocess),
+        preprocess=preprocess.optional(read_preprocess),
         labels=labels.optional(lambda n: n.items(JsonNode.text, at_least=1)),
         segments=segments.items(_segment, at_least=1),
         exits=tuple(_exit(n, i) for i, n in enumerate(exits.items(lambda n: n, at_least=1))),
         tensors={name: Tensor(name, dtype, shape) for name, (dtype, shape) in tensors.table(_tensor).items()},
         output=output.text(),
         files=files.table(_file_record),
+        certificates=certificates.optional(lambda n: n.items(read_certificate, at_least=1)) or (),
+        task=task.optional(lambda n: n.one_of(TASKS)) or CLASSES,
     )
 
 
@@ -224,38 +277,26 @@ def _shape(node: JsonNode) -> tuple[Dimension, ...] | None:
     return node.optional(lambda n: n.items(lambda d: d.text() if isinstance(d.value, str) else d.count()))
 
 
-def _preprocess(node: JsonNode) -> Preprocess:
-    mode, size, layout, scale, mean, std = node.record("mode", "size", "layout", "scale", "mean", "std")
-    channels = IMAGE_MODES[mode.one_of(IMAGE_MODES)]
-    record = Preprocess(
-        mode=mode.text(),
-        size=_pair(size),
-        layout=layout.one_of(frozenset(("NCHW", "NHWC"))),
-        scale=scale.number(),
-        mean=mean.items(JsonNode.number),
-        std=std.items(JsonNode.number),
-    )
-    if len(record.mean) != channels or len(record.std) != channels or 0.0 in record.std:
-        raise node.refuse(f"mode {record.mode} needs {channels} numbers in mean and in std, and no 0 in std")
-    return record
-
-
-def _pair(node: JsonNode) -> tuple[int, int]:
-    sizes = node.items(JsonNode.count)
-    if len(sizes) != 2 or 0 in sizes:
-        raise node.refuse("expected [height, width] in pixels")
-    return sizes[0], sizes[1]
-
-
 def _segment(node: JsonNode) -> Segment:
-    file, inputs, outputs, macs, parameters = node.record("file", "inputs", "outputs", "macs", "parameters")
+    keys = ("file", "inputs", "outputs", "macs", "parameters")
+    file, inputs, outputs, macs, parameters, others, used = node.record(*keys, optional=("variants", "precision"))
+    variants = others.optional(lambda n: n.table(_variant)) or {}
+    for name in variants:
+        JsonNode(name, others.where).one_of(VARIANTS)
     return Segment(
         _file_name(file),
         inputs.items(JsonNode.text, at_least=1),
         outputs.items(JsonNode.text, at_least=1),
         macs.count(),
         parameters.count(),
+        variants,
+        used.optional(lambda n: n.one_of((FLOAT32, *variants))) or FLOAT32,
     )
+
+
+def _variant(node: JsonNode) -> Variant:
+    file, macs, parameters = node.record("file", "macs", "parameters")
+    return Variant(_file_name(file), macs.count(), parameters.count())
 
 
 def _exit(node: JsonNode, index: int) -> Exit:
@@ -305,7 +346,8 @@ def _check_names(manifest: Manifest, where: str) -> None:
         raise BundleError(f"{where}: tensors: must name all outputs of the segments and no others, see {name!r}")
     if manifest.output not in manifest.segments[-1].outputs:
         raise BundleError(f"{where}: output: {manifest.output!r} is no output of the last segment")
-    for file in (*(s.file for s in manifest.segments), *(e.file for e in manifest.exits)):
+    segments = (file for s in manifest.segments for file in segment_files(s))
+    for file in (*segments, *(e.file for e in manifest.exits)):
         if file not in manifest.files:
             raise BundleError(f"{where}: files: {file!r} is missing; write the bundle again")
 

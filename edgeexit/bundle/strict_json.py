@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -56,17 +56,18 @@ class JsonNode:
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
         return self._refusal.error(f"{self.where}: {wanted}, found {shown}; {self._refusal.suspicion}")
 
-    def record(self, *keys: str) -> list[JsonNode]:
-        """Take an object with exactly `keys`."""
+    def record(self, *keys: str, optional: Sequence[str] = ()) -> list[JsonNode]:
+        """Take an object with exactly `keys`, and any of the `optional` ones: one that is missing reads as null."""
         if not isinstance(self.value, dict):
             raise self.refuse("expected an object")
         for key in self.value:
-            if key not in keys:
-                raise self._refusal.error(f"{self.where}: unknown key {key!r}; allowed are {', '.join(keys)}")
+            if key not in (*keys, *optional):
+                allowed = ", ".join((*keys, *optional))
+                raise self._refusal.error(f"{self.where}: unknown key {key!r}; allowed are {allowed}")
         for key in keys:
             if key not in self.value:
                 raise self._refusal.error(f"{self.where}: the key {key!r} is missing; {self._refusal.remedy}")
-        return [self._within(self.value[key], f": {key}") for key in keys]
+        return [self._within(self.value.get(key), f": {key}") for key in (*keys, *optional)]
 
     def table(self, take: Callable[[JsonNode], _T]) -> dict[str, _T]:
         """Take an object with any keys, each value by `take`."""

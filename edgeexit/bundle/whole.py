@@ -9,6 +9,7 @@ from edgeexit.bundle.graph.cut import Stage, join
 from edgeexit.bundle.graph.dataflow import Dataflow
 from edgeexit.bundle.graph.schema import Message, parse_model
 from edgeexit.bundle.load import Bundle
+from edgeexit.bundle.manifest import Segment
 from edgeexit.errors import GraphError
 
 LAYOUT_SUFFIX: Final = "_nchwc"
@@ -36,7 +37,7 @@ def join_pieces(bundle: Bundle, stages: Iterable[Stage]) -> Message:
     """
     models = []
     for index, segment in enumerate(bundle.segments):
-        models.append(parse_model(bundle.read_file(segment.file), name=segment.file))
+        models.append(_read_segment(bundle, segment))
         models.extend(parse_model(bundle.read_file(e.file), name=e.file) for e in bundle.exits if e.segment == index)
     outputs = dict.fromkeys(v for stage in stages for v in (*stage.body, *stage.exit))
     return join(models, tuple(outputs))
@@ -71,11 +72,16 @@ def find_stages(bundle: Bundle, optimised: Message) -> tuple[Stage, ...]:
     flow = Dataflow(optimised.graph)
     before: set[str] = set()
     for index, segment in enumerate(bundle.segments):
-        for node in parse_model(bundle.read_file(segment.file), name=segment.file).graph.node:
+        for node in _read_segment(bundle, segment).graph.node:
             before.update(filter(None, (node.name, *node.output)))
         if not stages[index].exit:
-            stages[index] = Stage(body=_boundary(flow, before, segment.file))
+            stages[index] = Stage(body=_boundary(flow, before, segment.used.file))
     return tuple(stages)
+
+
+def _read_segment(bundle: Bundle, segment: Segment) -> Message:
+    file = segment.used.file
+    return parse_model(bundle.read_file(file), name=file)
 
 
 def _boundary(flow: Dataflow, names: set[str], file: str) -> tuple[str, ...]:

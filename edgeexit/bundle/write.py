@@ -76,7 +76,9 @@ def check_target(path: Path, *, replace: bool) -> None:
     if not (path.exists() or path.is_symlink()):
         return
     if not replace:
-        raise BundleError(f"{path}: exists already; choose another place, or ask for it to be replaced")
+        raise BundleError(
+            f"{path}: exists already; choose another place, or have it replaced (--replace; in Python replace=True)"
+        )
     if path.is_symlink() or not (path / MANIFEST).is_file():
         raise BundleError(f"{path}: is not replaced, because it is no bundle; choose another place")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeexit.bundle.manifest import Preprocess
+from edgeexit.bundle.preprocess import Preprocess
 from edgeexit.bundle.write import replace_files
 from edgeexit.offline.calibrate import fit_and_calibrate
 from edgeexit.offline.fashion_mnist import CLASS_NAMES, IMAGE_SIDE, FashionMnist

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeexit.bundle.manifest import ANY_SIZE
 from edgeexit.errors import InputError, OptionError
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def _check_shape(tensor: Tensor, array: Array, samples: int | None, symbols: dic
             raise InputError(f"input {tensor.name!r} must hold {samples} sample, not {size}: use infer_batch for more")
         if axis == 0 and samples is None and want == 1:
             continue
-        fits = size == want if isinstance(want, int) else symbols.setdefault(want, size) == size
-        if not fits or size == 0:
+        wanted = symbols.setdefault(want, size) if isinstance(want, str) and want != ANY_SIZE else want
+        if wanted not in (size, ANY_SIZE) or size == 0:
             raise InputError(f"input {tensor.name!r} must have the shape {_text(expected)}, not {array.shape}")
 
 

@@ -36,13 +36,13 @@ class Pieces:
 
 
 def portable_pieces(bundle: Bundle) -> Pieces:
-    """Read the pieces as they stand in the bundle.
+    """Read the pieces as they stand in the bundle, each segment in the precision in use.
 
     Raises:
         BundleError: If a file has changed since the bundle was loaded.
     """
     segments = tuple(
-        Piece(f"segment {index}", bundle.read_file(segment.file), segment.inputs, segment.outputs)
+        Piece(f"segment {index}", bundle.read_file(segment.used.file), segment.inputs, segment.outputs)
         for index, segment in enumerate(bundle.segments)
     )
     heads = tuple(

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edgeexit.bundle.manifest import CLASSES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeexit.protocols import Clocks, EnergySource, FloatArray
+
+
+NO_LABEL: Final = "none"
+"""Name of an answer in which no label holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,7 @@ class Result(NamedTuple):
     """
 
     label: int
+    """The class; of a bundle whose task is "labels" the set of the labels that hold: bit i is set for label i."""
     class_name: str | None
     probabilities: FloatArray
     """(C,) float32."""
@@ -48,3 +57,16 @@ class Result(NamedTuple):
     def clocks(self) -> Clocks:
         """The clocks at the answer; empty where no clock was chosen."""
         return self.clock_steps[-1].clocks if self.clock_steps else {}
+
+
+def name_answer(names: Sequence[str], label: int, task: str) -> str:
+    """Return the name of a class, or the names of all labels in a set joined by " + "; "none" for the empty set.
+
+    Args:
+        names: Of the classes or labels.
+        label: The class, or the set as a number with bit i for label i.
+        task: "classes" or "labels".
+    """
+    if task == CLASSES:
+        return names[label]
+    return " + ".join(name for i, name in enumerate(names) if label >> i & 1) or NO_LABEL

@@ -13,12 +13,15 @@ RANDOM_OPERATORS: Final = frozenset(
 )
 """Operators that give another value each time they run: their results are no constants, whatever they read."""
 
+SHAPE_OPERATORS: Final = frozenset({"Shape", "Size"})
+"""Operators that read the shape of a value and not what is in it."""
+
 
 class Dataflow:
     """The values of a graph and what each depends on.
 
-    A value that depends on no input at all is a constant; one that depends on side inputs alone is *free* like a
-    constant: every piece may compute it anew. All other values are *data*.
+    A value that depends on no input at all is a constant; one that depends on side inputs and on the shapes of inputs
+    alone is *free* like a constant: every piece may compute it anew. All other values are *data*.
 
     Args:
         graph: GraphProto whose nodes are in topological order, as ONNX demands.
@@ -93,7 +96,8 @@ class Dataflow:
         free: set[int] = set()
         for index, node in enumerate(self.nodes):
             sources = (self.maker.get(v) for v in self.uses[index] if v not in self.data_inputs)
-            if node.op_type in RANDOM_OPERATORS or not self.data_inputs.isdisjoint(self.uses[index]):
+            reads_data = not self.data_inputs.isdisjoint(self.uses[index]) and node.op_type not in SHAPE_OPERATORS
+            if node.op_type in RANDOM_OPERATORS or reads_data:
                 continue
             if all(source is None or source in free for source in sources):
                 free.add(index)

@@ -26,7 +26,7 @@ from edgeexit.bundle.whole import join_pieces, kept_stages
 from edgeexit.errors import EngineError, OptionError
 from edgeexit.runtime.cache import cache_key, default_cache_dir, optimised_pieces, read_cpu_identity
 from edgeexit.runtime.engine.program import Program, make_look
-from edgeexit.runtime.engine.sessions import CPU, PieceSession, open_session, optimise_model
+from edgeexit.runtime.engine.sessions import CPU, PieceSession, open_session, optimise_model, simplify_model
 from edgeexit.runtime.inputs import made_up_inputs
 from edgeexit.runtime.pieces import Piece, Pieces, fuse, portable_pieces
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["Engine", "PieceSession", "Program", "make_look", "open_session", "optimise_model"]
+__all__ = ["Engine", "PieceSession", "Program", "make_look", "open_session", "optimise_model", "simplify_model"]
 
 _SELF_CHECK_TOLERANCE = 1e-4
 _MEMORY = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}

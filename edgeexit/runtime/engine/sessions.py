@@ -125,10 +125,23 @@ def optimise_model(model: bytes) -> bytes:
     Raises:
         EngineError: If ONNX Runtime refuses the model.
     """
+    return _optimised(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+
+
+def simplify_model(model: bytes) -> bytes:
+    """Return a model with its constants and BatchNormalization folded: any machine runs it.
+
+    Raises:
+        EngineError: If ONNX Runtime refuses the model.
+    """
+    return _optimised(model, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+
+
+def _optimised(model: bytes, level: ort.GraphOptimizationLevel) -> bytes:
     with TemporaryDirectory(prefix="edgeexit-") as folder:
         path = Path(folder) / "optimised.onnx"
         try:
-            open_session(model, save_optimised=path)
+            open_session(model, optimise=level, save_optimised=path)
             return path.read_bytes()
         except Exception as error:
             raise EngineError(f"ONNX Runtime cannot optimise the whole model: {error}") from error

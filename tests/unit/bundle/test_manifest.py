@@ -193,7 +193,7 @@ def test_a_segment_need_not_have_an_exit():
         (("segments", 1, "file"), "else.onnx", "files: 'else.onnx' is missing"),
         (("preprocess", "mean"), [0.0, 0.0], "mode L needs 1 numbers in mean and in std"),
         (("preprocess", "std"), [0.0], "no 0 in std"),
-        (("preprocess", "mode"), "CMYK", "expected one of L, RGB"),
+        (("preprocess", "mode"), "CMYK", "expected one of BGR, L, RGB"),
         (("preprocess", "size"), [28, 0], r"expected \[height, width\]"),
         (("files", "head0.onnx", "sha256"), HASH.upper(), "64 hexadecimal digits"),
         (("inputs", 0, "dtype"), "complex64", "expected one of bfloat16"),
