@@ -59,7 +59,8 @@ def infer_values(model: Any, *, batch: int | None = None) -> dict[str, Value]:
 
     Args:
         model: onnx.ModelProto; it is not changed.
-        batch: Size to take for the first dimension of every input, wherever its name stands; None keeps it.
+        batch: Size to take for the first dimension of every input, wherever its name stands; None keeps it. What the
+            model states of other values counts only where nothing can be inferred.
 
     Returns:
         Value name -> what is known of it, initializers included.
@@ -77,6 +78,8 @@ def infer_values(model: Any, *, batch: int | None = None) -> dict[str, Value]:
     shapes: dict[str, tuple[Dimension | None, ...] | None] = {w.name: tuple(w.dims) for w in model.graph.initializer}
     for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
         shapes[value.name] = shape_of(value)
+    if batch is not None:
+        shapes |= {name: shape for name, shape in _stated(model.graph, batch).items() if shapes.get(name) is None}
     return {name: Value(types.get(name, 0), shapes.get(name)) for name in types.keys() | shapes.keys()}
 
 
@@ -132,9 +135,9 @@ def _large_constant(node: Any) -> Any | None:
 
 def _set_batch(graph: Any, batch: int, weights: set[str]) -> None:
     """Fix the first dimension of the inputs, where it is open, and forget what the model states of other values."""
-    inputs = [v for v in graph.input if v.name not in weights and v.type.tensor_type.shape.dim]
+    inputs = _true_inputs(graph, weights)
     firsts = [v.type.tensor_type.shape.dim[0] for v in inputs]
-    names = {d.dim_param for d in firsts} - {""}
+    names = _batch_names(inputs)
     for value in (*graph.value_info, *graph.output):
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
@@ -144,6 +147,21 @@ def _set_batch(graph: Any, batch: int, weights: set[str]) -> None:
     for dimension in firsts:
         if not dimension.HasField("dim_value"):
             dimension.dim_value = batch
+
+
+def _true_inputs(graph: Any, weights: set[str]) -> list[Any]:
+    return [v for v in graph.input if v.name not in weights and v.type.tensor_type.shape.dim]
+
+
+def _batch_names(inputs: Sequence[Any]) -> set[str]:
+    return {v.type.tensor_type.shape.dim[0].dim_param for v in inputs} - {""}
+
+
+def _stated(graph: Any, batch: int) -> dict[str, tuple[Dimension | None, ...]]:
+    """Return the shapes that a model states of its values, with the batch for every dimension of its name."""
+    names = _batch_names(_true_inputs(graph, {w.name for w in graph.initializer}))
+    shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.output)}
+    return {name: tuple(batch if size in names else size for size in shape) for name, shape in shapes.items() if shape}
 
 
 def _count(dims: Sequence[int]) -> int:

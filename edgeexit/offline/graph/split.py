@@ -16,11 +16,12 @@ from edgeexit.bundle.graph.dataflow import Dataflow
 from edgeexit.bundle.graph.element_types import DTYPES
 from edgeexit.bundle.graph.schema import parse_model
 from edgeexit.bundle.load import Bundle
-from edgeexit.bundle.manifest import Exit, Manifest, Preprocess, Segment, Tensor
+from edgeexit.bundle.manifest import CLASSES, Exit, Manifest, Segment, Tensor
+from edgeexit.bundle.preprocess import Preprocess
 from edgeexit.bundle.write import check_target, write_bundle
 from edgeexit.errors import GraphError
 from edgeexit.offline.graph.cuts import check_cuts, order_exits
-from edgeexit.offline.graph.evidence import EvidenceNames, add_evidence, count_classes
+from edgeexit.offline.graph.evidence import EvidenceNames, add_evidence, check_task, count_classes
 from edgeexit.offline.graph.macs import Work, count_work
 from edgeexit.offline.graph.shapes import Value, infer_values
 from edgeexit.offline.graph.source import read_model, with_weights
@@ -36,6 +37,7 @@ def split_model(
     preprocess: Preprocess | None = None,
     exits: Sequence[str] | None = None,
     side_inputs: Sequence[str] = (),
+    task: str = CLASSES,
     replace: bool = False,
 ) -> Bundle:
     """Cut the model at `model_path` into a bundle at `out`.
@@ -48,22 +50,25 @@ def split_model(
         out: Folder to make.
         name: Name of the network.
         cuts: Names of the tensors at each cut, from the input to the output. A cut names all that crosses it.
-        labels: Names of the classes.
+        labels: Names of the classes, or of the labels.
         preprocess: How an image becomes the input.
         exits: Which outputs are exits, the network's own last; None takes all outputs in the graph's order.
         side_inputs: Graph inputs that every segment may read, for instance a mask. What depends on them alone is
             computed in each piece that needs it.
+        task: "classes" if one of the classes is the answer, "labels" if any of at most 62 labels may hold: then an
+            answer is a set, see `add_evidence`.
         replace: Take the place of a bundle that is at `out`.
 
     Raises:
         OpenCutError: If a tensor crosses a cut that does not name it.
         GraphError: If the model cannot be used, or not be cut as asked.
         BundleError: If something is at `out` already.
+        OptionError: If there is no such task.
         OSError: If a file cannot be read or written.
     """
     path = Path(model_path)
     check_target(Path(out), replace=replace)
-    plan = _plan(read_model(path), cuts, labels, exits, side_inputs)
+    plan = _plan(read_model(path), cuts, labels, exits, side_inputs, task)
     pieces = cut(parse_model(plan.model.SerializeToString()), plan.stages, side_inputs)
     segments = [f"segment{i}.onnx" for i in range(len(pieces.segments))]
     heads = [f"head{e}.onnx" for e in range(len(plan.exits))]
@@ -84,6 +89,7 @@ def split_model(
         tensors={v: _tensor(v, plan.values) for p in pieces.segments for v in p.outputs},
         output=plan.outputs[-1],
         files={},
+        task=task,
     )
     return write_bundle(out, manifest, files, replace=replace)
 
@@ -108,6 +114,7 @@ def _plan(
     labels: Sequence[str] | None,
     exits: Sequence[str] | None,
     side_inputs: Sequence[str],
+    task: str,
 ) -> _Plan:
     flow = Dataflow(model.graph, side_inputs)
     outputs = order_exits(flow, _exit_outputs(model, flow, exits))
@@ -117,7 +124,8 @@ def _plan(
     check_cuts(flow, outputs[-1], cuts)
     values = infer_values(model)
     classes = _classes(outputs, values, labels)
-    names = [add_evidence(model, values, i, v, class_count=classes) for i, v in enumerate(outputs)]
+    check_task(task, classes)
+    names = [add_evidence(model, values, i, v, class_count=classes, task=task) for i, v in enumerate(outputs)]
     values[outputs[-1]] = _with_classes(values[outputs[-1]], classes)
     _state_types(model, values)
     made = Dataflow(model.graph, side_inputs)
