@@ -14,9 +14,10 @@ from pathlib import Path
 
 import edgeexit
 from edgeexit.offline.fashion_mnist import DEFAULT_FOLDER, as_input, load_fashion_mnist
-from edgeexit.offline.policy_table import SHOWN_DROPS, policy_table
+from edgeexit.offline.policy_table import SHOWN_DROPS, NetAlone, policy_table
 from edgeexit.offline.policy_text import render
 from edgeexit.offline.record import record_fashion_mnist
+from edgeexit.offline.traces import load_traces
 from edgeexit.offline.wall_time import measure_wall_times
 
 
@@ -35,7 +36,14 @@ def main() -> None:
         )
         times, live = measured.mean_s, measured.text + "\n"
     table = policy_table(
-        bundle.name, traces["select"], traces["test"], bundle.workload, rules, predictor, wall_times_s=times
+        bundle.name,
+        traces["select"],
+        traces["test"],
+        bundle.workload,
+        rules,
+        predictor,
+        wall_times_s=times,
+        alone={name: _load_alone(path, macs) for name, path, macs in options.alone},
     )
     text = render(table) + live
     print(text, end="")
@@ -45,6 +53,11 @@ def main() -> None:
         options.json.write_text(json.dumps(table.as_json(), indent=1))
 
 
+def _load_alone(path: str, macs: str) -> NetAlone:
+    """Read the traces of a net whose last exit is its only one that counts."""
+    return NetAlone(load_traces(path)["test"].correct[:, -1], int(macs))
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", help="bundle name or folder")
@@ -52,6 +65,14 @@ def _parse() -> argparse.Namespace:
         "--rounds", type=int, default=3, help="live runs of each image; 0 for no wall times (default 3)"
     )
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER, help="folder of the idx.gz files")
+    parser.add_argument(
+        "--alone",
+        nargs=3,
+        metavar=("NAME", "TRACES", "MACS"),
+        action="append",
+        default=[],
+        help="a net without exits to show beside them: its name, recorded traces (npz) and multiply-accumulates",
+    )
     parser.add_argument("--text", type=Path, help="write the table there too")
     parser.add_argument("--json", type=Path, help="write the figures there")
     return parser.parse_args()

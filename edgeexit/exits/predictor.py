@@ -132,9 +132,14 @@ def _read_array(name: str, value: object, shape: tuple[int, ...]) -> NDArray[np.
     return array
 
 
+def largest_score(weights: NDArray[np.float64], bias: NDArray[np.float64]) -> float:
+    """Return the largest score, either way, that weights (outcomes, features) and bias (outcomes,) could give."""
+    largest_features = [-log(LEAST) if "ln" in feature else 1.0 for feature in FEATURES]
+    return float((np.abs(weights).dot(largest_features) + np.abs(bias)).max())
+
+
 def _check_scores(name: str, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
     """Refuse weights whose scores could leave the range in which `Predictor.shares` needs no care."""
-    largest_features = [-log(LEAST) if "ln" in feature else 1.0 for feature in FEATURES]
-    largest = float((np.abs(weights).dot(largest_features) + np.abs(bias)).max())
+    largest = largest_score(weights, bias)
     if largest > LARGEST_SCORE:
         raise OptionError(f"{name} has weights that could score {largest:.3g}, above {LARGEST_SCORE:g}: fit it anew")

@@ -36,7 +36,7 @@ class Threshold:
     ) -> None:
         exit_count = check_exit_count(exit_count)
         thresholds = check_numbers_or_none("threshold", threshold, exit_count, low=0.0, high=1.0)
-        looked_at = _exits_to_look_at(thresholds)
+        looked_at = exits_to_look_at(thresholds)
         self.looks_at_every_exit = looked_at == list(range(len(looked_at)))
         self._thresholds = tuple(inf if value is None else value for value in thresholds)
         self._verdicts = prepare_verdicts(exit_count, looked_at, check_prior(prior, exit_count))
@@ -53,7 +53,7 @@ class Threshold:
         return self._verdicts.go_on[exit_index]
 
 
-def _exits_to_look_at(thresholds: Sequence[float | None]) -> list[int]:
+def exits_to_look_at(thresholds: Sequence[float | None]) -> list[int]:
     """Return the exits with a threshold, up to the first that always answers."""
     looked_at = [e for e, threshold in enumerate(thresholds) if threshold is not None]
     always = [e for e in looked_at if thresholds[e] == 0.0]

@@ -1,14 +1,15 @@
-"""Count which exits answer after the rule `forecast` has gone on: the distribution it then gives to governors.
+"""Count which exits answer after the rule `forecast` or `gate` has gone on: what it then forecasts to governors.
 
 The predictor says where a sample settles; the rule answers where it is sure of that, which is later. On both
 reference networks the settled exit's distribution foretold the answering exit worse than the plain frequencies did.
-Counts by step and by the probability of having settled foretold it better than either.
+Counts by step and by the probability of having settled foretold it better than either; those of `gate` are by how
+open the gate was.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeexit.exits.forecast import Forecast
+from edgeexit.exits.gate import Gate, openness
 from edgeexit.exits.predictor import Predictor
 from edgeexit.offline.replay import follow
 from edgeexit.offline.traces import Trace
-from edgeexit.protocols import Evidence
+from edgeexit.protocols import Evidence, ExitRule, Look
 
 FloatArray = NDArray[np.float64]
 Counts = Mapping[tuple[int, int], list[tuple[float, int]]]
@@ -34,10 +36,10 @@ SHRINKAGE: Final = 10
 
 
 def count_answers(parameters: Mapping[str, Any], prior: Sequence[float], trace: Trace) -> list[dict[str, Any]]:
-    """Return the parameter `answers` of `edgeexit.exits.forecast.Forecast`.
+    """Return the parameter `answers` of `edgeexit.exits.forecast.Forecast` or `edgeexit.exits.gate.Gate`.
 
     Args:
-        parameters: The rule's other parameters, the predictor in its JSON form.
+        parameters: The rule's other parameters, the predictor in its JSON form; with "gates" they are those of `gate`.
         prior: How often each exit answers.
         trace: The "select" split.
     """
@@ -53,17 +55,26 @@ def count_answers(parameters: Mapping[str, Any], prior: Sequence[float], trace: 
 
 def _follow_all(parameters: Mapping[str, Any], trace: Trace) -> Counts:
     """Return, for each step the rule took, the probabilities of having settled and the exits that answered."""
-    rule = Forecast(trace.exit_count, **parameters)
-    predictor = Predictor(parameters["predictor"])
+    rule, probability = _make(parameters, trace.exit_count)
     first_exit = rule.judge(Evidence(trace.exit_count, ())).next_exit
     look_at = trace.make_look()
     counts: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
     for sample in range(len(trace)):
         looks, verdicts = follow(rule, partial(look_at, sample), first_exit, trace.exit_count)
         for seen, verdict in enumerate(verdicts[:-1], start=1):
-            settled = predictor.forecast(looks[:seen])[0]
-            counts[looks[seen - 1].exit_index, verdict.next_exit].append((settled, looks[-1].exit_index))
+            counts[looks[seen - 1].exit_index, verdict.next_exit].append(
+                (probability(looks[:seen]), looks[-1].exit_index)
+            )
     return counts
+
+
+def _make(parameters: Mapping[str, Any], exit_count: int) -> tuple[ExitRule, Callable[[list[Look]], float]]:
+    """Return the rule, and the probability by which its steps are divided into classes."""
+    if "gates" in parameters:
+        gate = Gate(exit_count, **{name: value for name, value in parameters.items() if name != "predictor"})
+        return gate, lambda looks: openness(gate.score(looks))
+    predictor = Predictor(parameters["predictor"])
+    return Forecast(exit_count, **parameters), lambda looks: predictor.forecast(looks)[0]
 
 
 def _classes(settled: FloatArray, answered: NDArray[np.int64], prior: FloatArray) -> tuple[list[float], Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,18 +33,18 @@ class Samples:
     """What choosing thresholds needs to know of S samples.
 
     Attributes:
-        correct: (S, E) whether each exit is right.
+        right: (S, E) whether, or how probably, each exit is right.
         scores: From (E,) "which exits are looked at" to (S, E) scores; a sample stops where its score is high enough.
         costs: Of the network.
     """
 
-    correct: BoolArray
+    right: NDArray[Any]
     scores: Callable[[BoolArray], FloatArray]
     costs: Costs
 
     def take(self, indices: IntArray) -> Samples:
         """Return the samples at `indices`."""
-        return Samples(self.correct[indices], lambda looked_at: self.scores(looked_at)[indices], self.costs)
+        return Samples(self.right[indices], lambda looked_at: self.scores(looked_at)[indices], self.costs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +64,30 @@ class ExitThresholds:
         numbers = [float(t) if seen else None for t, seen in zip(self.thresholds, self.looked_at, strict=True)]
         return [*numbers[:-1], 0.0]
 
+    @property
+    def exits_reached(self) -> list[int]:
+        """The exits that a sample can come to, and the last."""
+        last = len(self.looked_at) - 1
+        always = np.flatnonzero(self.looked_at & (self.thresholds <= 0.0))
+        end = min([int(e) + 1 for e in always[:1]], default=last)
+        return [*np.flatnonzero(self.looked_at[: min(end, last)]).tolist(), last]
+
     def tightened(self, factor: float) -> ExitThresholds:
         """Return thresholds whose distance from 1 is `factor` times as large."""
         return ExitThresholds(np.round(1 - factor * (1 - self.thresholds), 6), self.looked_at)
 
-    def run(self, samples: Samples) -> tuple[BoolArray, FloatArray]:
-        """Return (S,) whether each answer is right, and (S,) its cost as a share of the full network."""
+    def run(self, samples: Samples) -> tuple[FloatArray, FloatArray]:
+        """Return (S,) whether, or how probably, each answer is right, and (S,) its cost in full networks."""
         stops = (samples.scores(self.looked_at) >= self.thresholds) & self.looked_at
         stops[:, -1] = True
         answer = stops.argmax(axis=1)
-        return np.take_along_axis(samples.correct, answer[:, np.newaxis], 1)[:, 0], self._cost(samples.costs)[answer]
+        right = np.take_along_axis(samples.right, answer[:, np.newaxis], 1)[:, 0]
+        return np.asarray(right, dtype=np.float64), self._cost(samples.costs)[answer]
 
     def price(self, samples: Samples, error_price: float) -> float:
         """Return the mean price of a sample."""
-        correct, cost = self.run(samples)
-        return float(cost.mean() + error_price * (1 - correct.mean()))
+        right, cost = self.run(samples)
+        return float(cost.mean() + error_price * (1 - right.mean()))
 
     def _cost(self, costs: Costs) -> FloatArray:
         """Return (E,) what an answer at each exit costs: the segments, and the heads looked at on the way."""
@@ -147,11 +156,11 @@ def _best_threshold(samples: Samples, error_price: float, rule: ExitThresholds, 
     stops = (scores >= rule.thresholds) & looked_at
     stops[:, -1] = True
     reaches = ~stops[:, :exit_index].any(axis=1)
-    stops, scores, correct = stops[reaches], scores[reaches, exit_index], samples.correct[reaches]
+    stops, scores, right = stops[reaches], scores[reaches, exit_index], samples.right[reaches]
     otherwise = exit_index + 1 + stops[:, exit_index + 1 :].argmax(axis=1)
     cost = trial._cost(samples.costs)
-    correct_otherwise = np.take_along_axis(correct, otherwise[:, np.newaxis], 1)[:, 0]
-    gain = cost[otherwise] - cost[exit_index] + error_price * (correct[:, exit_index] * 1.0 - correct_otherwise)
+    right_otherwise = np.take_along_axis(right, otherwise[:, np.newaxis], 1)[:, 0]
+    gain = cost[otherwise] - cost[exit_index] + error_price * (right[:, exit_index] * 1.0 - right_otherwise)
     order = np.argsort(-scores)
     gains = np.concatenate([[0.0], np.cumsum(gain[order])])
     stopping = np.searchsorted(-scores[order], -GRID, side="right")

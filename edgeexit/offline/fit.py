@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from edgeexit.errors import DataError
-from edgeexit.exits.predictor import FEATURES, FORMAT, LEAST
+from edgeexit.exits.predictor import FEATURES, FORMAT, LARGEST_SCORE, LEAST, largest_score
 from edgeexit.offline.traces import IntArray, Trace
 
 FloatArray = NDArray[np.float64]
@@ -137,8 +137,17 @@ def _fold(fitted: Pipeline | None, trace: Trace, exit_index: int) -> dict[str, A
         if len(coefficients) == 1:  # two outcomes: scikit-learn keeps the score of the second alone
             coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
             intercepts = np.concatenate([[0.0], intercepts])
-        weights[regression.classes_], bias[regression.classes_] = coefficients, intercepts
+        weights[regression.classes_], bias[regression.classes_] = _bounded(coefficients, intercepts)
     return {"weights": _plain(weights), "bias": _plain(bias)}
+
+
+def _bounded(coefficients: FloatArray, intercepts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Flatten a forecast whose scores could overflow: one of features that hardly ever differ, and so tell nothing."""
+    largest = largest_score(coefficients, intercepts)
+    if largest <= LARGEST_SCORE:
+        return coefficients, intercepts
+    factor = 0.99 * LARGEST_SCORE / largest
+    return factor * coefficients, factor * intercepts
 
 
 def _plain(array: FloatArray) -> Any:

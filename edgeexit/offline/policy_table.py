@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +28,19 @@ from edgeexit.offline.forecast_quality import (
     forecast_quality,
     predictor_quality,
 )
-from edgeexit.offline.replay import Replay, first_right_exit, replay, replay_known_exits, summarise
-from edgeexit.offline.traces import Trace
+from edgeexit.offline.replay import Costs, Replay, first_right_exit, replay, replay_known_exits, summarise
+from edgeexit.offline.traces import BoolArray, Trace
 from edgeexit.protocols import Workload
 
 FloatArray = NDArray[np.float64]
 
 SHOWN_DROPS: Final = (0.0, 0.5, 1.0)
-FORECASTERS: Final = ("forecast", IN_TURN, "predictive-exit")
-CONTROLS: Final = ("thresholds", "check-and-cap", IN_TURN)
-"""What `forecast` has to beat, and what its gain is explained with."""
+FORECASTERS: Final = ("forecast", IN_TURN, "gate", "predictive-exit")
+CONTROLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "forecast": ("thresholds", "check-and-cap", IN_TURN),
+    "gate": ("thresholds", "ensemble", "forecast"),
+}
+"""Learned rules, and what each has to beat, or what its gain is explained with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,15 @@ class Row:
     exit_index: float
     looks: float
     wall_time_s: float | None = None
+
+
+class NetAlone(NamedTuple):
+    """A net without exits."""
+
+    correct: BoolArray
+    """(S,) whether it is right about each test image."""
+    macs: int
+    """Of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +120,7 @@ def policy_table(
     predictor: Mapping[str, Any] | None,
     *,
     wall_times_s: Mapping[str, Mapping[str, float]] | None = None,
+    alone: Mapping[str, NetAlone] | None = None,
     drops: Sequence[float] = SHOWN_DROPS,
     seed: int = 0,
 ) -> PolicyTable:
@@ -122,6 +135,7 @@ def policy_table(
         predictor: The bundle's `predictor.json`.
         wall_times_s: Mean measured times by setting and drop, for instance ``{"forecast": {"0.5": 0.0012}}``; those
             of bounds and of the full network have the drop "".
+        alone: Other nets by name, each run to its end on the same images: what a plain smaller net does, for instance.
         drops: The allowed drops to show; all that were calibrated help to compare rules at equal accuracy.
         seed: Of the bootstrap.
     """
@@ -130,8 +144,13 @@ def policy_table(
     bounds = _replay_bounds(test, workload)
     times = wall_times_s or {}
     rows = [_row(name, None, run, resamples, times) for name, run in bounds.items()]
+    rows += [_row_alone(name, net, workload, resamples) for name, net in (alone or {}).items()]
     rows += [_row(name, drop, run, resamples, times) for (name, drop), run in runs.items() if drop in drops]
-    comparisons = compare("forecast", CONTROLS, runs, test, workload, resamples)
+    comparisons = [
+        comparison
+        for rule, controls in CONTROLS.items()
+        for comparison in compare(rule, controls, runs, test, workload, resamples)
+    ]
     return PolicyTable(
         network=network,
         samples=len(test),
@@ -182,6 +201,18 @@ def _row(
         exit_index=summary.exit_index,
         looks=summary.looks,
         wall_time_s=times.get(name, {}).get("" if drop is None else f"{drop:g}"),
+    )
+
+
+def _row_alone(name: str, net: NetAlone, workload: Workload, resamples: Resamples) -> Row:
+    share = np.full(len(net.correct), net.macs / Costs(workload).full)
+    return Row(
+        name=name,
+        allowed_drop=None,
+        accuracy=resamples.estimate(net.correct),
+        macs_share=resamples.estimate(share),
+        exit_index=0.0,
+        looks=1.0,
     )
 
 

@@ -78,9 +78,11 @@ def _forecast(row: ForecastRow) -> str:
 
 
 def _verdict(table: PolicyTable) -> Iterator[str]:
-    yield "Verdict: forecast against its controls, in points of the full network's work and of accuracy."
-    yield "As calibrated: both were chosen for the same allowed drop. At equal accuracy: the control gets the least"
-    yield "work with which one of its settings, a single exit, or a coin between two reaches the forecast's accuracy."
+    rules = " and ".join(dict.fromkeys(comparison.rule for comparison in table.comparisons))
+    if rules:
+        yield f"Verdict: {rules} against their controls, in points of the full network's work and of accuracy."
+        yield "As calibrated: both were chosen for the same allowed drop. At equal accuracy: the control gets the least"
+        yield "work with which one of its settings, a single exit, or a coin between two reaches the rule's accuracy."
     for comparison in table.comparisons:
         yield _compare(comparison)
     for drop in sorted({row.allowed_drop for row in table.rows if row.allowed_drop is not None}):
@@ -91,7 +93,7 @@ def _verdict(table: PolicyTable) -> Iterator[str]:
 
 def _compare(comparison: Comparison) -> str:
     return (
-        f"- drop {comparison.allowed_drop:g}, against {comparison.control}: {_winner(comparison)}\n"
+        f"- {comparison.rule}, drop {comparison.allowed_drop:g}, against {comparison.control}: {_winner(comparison)}\n"
         f"    as calibrated: work {_points(comparison.macs_share)}, accuracy {_points(comparison.accuracy)}\n"
         f"    at equal accuracy: work {_points(comparison.macs_share_at_equal_accuracy)}"
     )

@@ -6,7 +6,8 @@ answers and the heads that were looked at. Shares are of the full network: all s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from math import nan
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgeexit.errors import DataError, OptionError
 from edgeexit.offline.traces import BoolArray, IntArray, Trace
-from edgeexit.protocols import Evidence, ExitRule, Look, Verdict, Workload
+from edgeexit.protocols import CombinesLooks, Evidence, ExitRule, Look, Verdict, Workload
 
 FloatArray = NDArray[np.float64]
 
@@ -34,6 +35,12 @@ class Costs:
         self.depth: FloatArray = np.cumsum(workload.segment_macs, dtype=np.float64)[list(workload.exit_segments)]
         self.head: FloatArray = np.array(workload.head_macs, dtype=np.float64)
         self.full = float(self.depth[-1] + self.head[-1])
+
+    def of(self, exits: Sequence[int]) -> Costs:
+        """Return the costs of the same network with the exits `exits` only, the last of which is the network's."""
+        part = copy(self)
+        part.depth, part.head = self.depth[list(exits)], self.head[list(exits)]
+        return part
 
     def answer_at(self, exit_index: IntArray) -> FloatArray:
         """Return the MACs if only the exits `exit_index` are looked at."""
@@ -106,7 +113,8 @@ def replay(rule: ExitRule, trace: Trace, workload: Workload) -> Replay:
     first_exit = rule.judge(Evidence(trace.exit_count, ())).next_exit
     costs = Costs(workload)
     head = costs.head.tolist()
-    passes = [_run(rule, partial(look_at, sample), first_exit, head) for sample in range(len(trace))]
+    combine = rule.combine if isinstance(rule, CombinesLooks) else None
+    passes = [_run(rule, partial(look_at, sample), first_exit, head, combine) for sample in range(len(trace))]
     exit_index, label, looks, head_macs, following, mode, foretold = (
         np.array(column) for column in zip(*passes, strict=True)
     )
@@ -215,12 +223,16 @@ def follow(
 
 
 def _run(
-    rule: ExitRule, look_at: Callable[[int], Look], first_exit: int, head_macs: list[float]
+    rule: ExitRule,
+    look_at: Callable[[int], Look],
+    first_exit: int,
+    head_macs: list[float],
+    combine: Callable[[Evidence], Look] | None,
 ) -> tuple[int, int, int, float, int, int, float]:
     """Return one sample's exit, label, number of looks, their heads' MACs, and its forecasts as `Replay` has them."""
     looks, verdicts = follow(rule, look_at, first_exit, len(head_macs))
     spent = sum([head_macs[look.exit_index] for look in looks])
-    newest = looks[-1]
+    newest = looks[-1] if combine is None else combine(Evidence(len(head_macs), looks))
     distribution = verdicts[0].distribution
     mode, foretold = -1, nan
     if distribution is not None:

@@ -7,14 +7,14 @@ here is measured there, and tests hold the two equal.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeexit.offline.fit import NO_LOOK, ForecastTable
 from edgeexit.offline.replay import Costs
-from edgeexit.offline.traces import BoolArray, IntArray, Trace
+from edgeexit.offline.traces import BoolArray, IntArray
 
 FloatArray = NDArray[np.float64]
 
@@ -22,8 +22,8 @@ FloatArray = NDArray[np.float64]
 class Outcomes(NamedTuple):
     """What became of each of S samples."""
 
-    correct: BoolArray
-    """(S,) whether the answer is right."""
+    right: FloatArray
+    """(S,) how probably the answer is right; 0 or 1 where that was counted."""
     cost: FloatArray
     """(S,) as a share of the full network, heads included."""
 
@@ -43,13 +43,13 @@ class ForecastSettings(NamedTuple):
         return [e for e in range(self.start, self.cap) if self.stop[e] is not None] + [self.cap]
 
 
-def look_in_turn(stops: BoolArray, looked_at: Sequence[int], trace: Trace, costs: Costs) -> Outcomes:
+def look_in_turn(stops: BoolArray, looked_at: Sequence[int], right: NDArray[Any], costs: Costs) -> Outcomes:
     """Run a rule that looks at some exits one after the other.
 
     Args:
         stops: (S, E) whether the rule would stop there.
         looked_at: Exit indices, ascending; the last of them always answers.
-        trace: S samples.
+        right: (S, E) whether, or how probably, each exit's answer is right.
         costs: Of the network.
     """
     seen = list(looked_at)
@@ -57,7 +57,7 @@ def look_in_turn(stops: BoolArray, looked_at: Sequence[int], trace: Trace, costs
     there[:, -1] = True
     turn = there.argmax(axis=1)
     cost = (costs.depth[seen] + np.cumsum(costs.head[seen])) / costs.full
-    return Outcomes(_correct_at(trace, np.array(seen)[turn]), cost[turn])
+    return Outcomes(_right_at(right, np.array(seen)[turn]), cost[turn])
 
 
 def growing_activations(logits: NDArray[np.float32], rounds: int) -> FloatArray:
@@ -72,7 +72,7 @@ def growing_activations(logits: NDArray[np.float32], rounds: int) -> FloatArray:
 
 
 def run_predictive_exit(
-    activations: FloatArray, thresholds: FloatArray, start: int, trace: Trace, costs: Costs
+    activations: FloatArray, thresholds: FloatArray, start: int, right: NDArray[Any], costs: Costs
 ) -> Outcomes:
     """Run the rule of the Predictive Exit paper.
 
@@ -80,13 +80,13 @@ def run_predictive_exit(
         activations: From `growing_activations`.
         thresholds: (E,) beta * T.
         start: The first exit to look at.
-        trace: S samples.
+        right: (S, E) whether, or how probably, each exit's answer is right.
         costs: Of the network.
     """
-    last = trace.exit_count - 1
-    at = np.full(len(trace), start)
-    answered = np.zeros(len(trace), dtype=np.bool_)
-    heads = np.zeros(len(trace))
+    last = right.shape[1] - 1
+    at = np.full(len(right), start)
+    answered = np.zeros(len(right), dtype=np.bool_)
+    heads = np.zeros(len(right))
     for exit_index in range(start, last + 1):
         here = np.flatnonzero((at == exit_index) & ~answered)
         heads[here] += costs.head[exit_index]
@@ -99,22 +99,22 @@ def run_predictive_exit(
             enough = activations[going, exit_index, 1 : rounds + 1] >= ahead
             enough[:, -1] = True
             at[going] = exit_index + 1 + enough.argmax(axis=1)
-    return Outcomes(_correct_at(trace, at), (costs.depth[at] + heads) / costs.full)
+    return Outcomes(_right_at(right, at), (costs.depth[at] + heads) / costs.full)
 
 
 def run_forecast(
-    table: ForecastTable, settings: ForecastSettings, trace: Trace, costs: Costs, samples: IntArray | None = None
+    table: ForecastTable, settings: ForecastSettings, right: NDArray[Any], costs: Costs, samples: IntArray | None = None
 ) -> Outcomes:
     """Run the rule `forecast`.
 
     Args:
-        table: Of the rule's predictor and `trace`.
+        table: Of the rule's predictor and a trace.
         settings: All other parameters.
-        trace: Recorded logits.
+        right: (S, E) whether, or how probably, each exit's answer is right.
         costs: Of the network.
-        samples: (S,) which samples of the trace to run; all by default.
+        samples: Which samples of the trace to run; all by default.
     """
-    samples = np.arange(len(trace)) if samples is None else samples
+    samples = np.arange(len(right)) if samples is None else samples
     seen = np.array(settings.looked_at)
     at = np.full(len(samples), seen[0])
     before = np.full(len(samples), NO_LOOK)
@@ -131,7 +131,7 @@ def run_forecast(
             going = settled[:, exit_index] < (settings.stop[exit_index] or 0.0)
             at[group[going]] = _look_ahead(settled[going], int(exit_index), later, settings)
         before[here] = exit_index
-    return Outcomes(trace.correct[samples, at], (costs.depth[at] + heads) / costs.full)
+    return Outcomes(np.asarray(right[samples, at], dtype=np.float64), (costs.depth[at] + heads) / costs.full)
 
 
 def _look_ahead(settled: FloatArray, exit_index: int, later: IntArray, settings: ForecastSettings) -> IntArray:
@@ -146,5 +146,5 @@ def _look_ahead(settled: FloatArray, exit_index: int, later: IntArray, settings:
     return np.asarray(later[enough.argmax(axis=1)])
 
 
-def _correct_at(trace: Trace, exit_index: IntArray) -> BoolArray:
-    return np.asarray(np.take_along_axis(trace.correct, exit_index[:, np.newaxis], axis=1)[:, 0])
+def _right_at(right: NDArray[Any], exit_index: IntArray) -> FloatArray:
+    return np.asarray(np.take_along_axis(right, exit_index[:, np.newaxis], axis=1)[:, 0], dtype=np.float64)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from edgeexit.errors import InferenceCancelled
-from edgeexit.protocols import Evidence, Look, Verdict
+from edgeexit.protocols import CombinesLooks, Evidence, Look, Verdict
 from edgeexit.runtime.clocking import Chosen
 from edgeexit.runtime.engine import make_look
 from edgeexit.runtime.loop import Answer, reason_to_stop
@@ -50,6 +50,7 @@ class BatchLoop:
         self.engine = engine
         self.device = device
         self.rule = rule
+        self.combine = rule.combine if isinstance(rule, CombinesLooks) else None
         self.clocking = clocking
         self.work = work
         self.exit_after = {segment: index for index, segment in enumerate(work.exit_segments)}
@@ -199,9 +200,10 @@ class _BatchRun:
             self._answer(sample, reason)
 
     def _answer(self, sample: int, reason: str) -> None:
-        looks = self.looks[sample]
+        looks, combine = self.looks[sample], self.loop.combine
+        look = looks[-1] if combine is None else combine(Evidence(self.exit_count, looks))
         self.answers[sample] = TimedAnswer(
-            Answer(looks[-1], looks, list(self.steps), reason, self.done),
+            Answer(look, looks, list(self.steps), reason, self.done),
             self.loop.device.clock.now_s(),
             self.window.read(),
         )

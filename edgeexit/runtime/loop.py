@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeexit.errors import InferenceCancelled
-from edgeexit.protocols import Evidence, Look
+from edgeexit.protocols import CombinesLooks, Evidence, Look
 
 if TYPE_CHECKING:
     from threading import Event
@@ -56,6 +56,7 @@ class Answer(NamedTuple):
     """Which exit answered, after which looks, and why."""
 
     look: Look
+    """The newest look, or what the looks say together if the rule combines them."""
     looks: list[Look]
     steps: list[ClockStep]
     reason: str
@@ -93,6 +94,7 @@ class Loop:
         self._head_macs = head_macs
         self._exit_count = len(exit_segments)
         self._first = rule.judge(Evidence(self._exit_count, ()))
+        self._combine = rule.combine if isinstance(rule, CombinesLooks) else None
 
     def run(self, program: Program, limits: Limits) -> Answer:
         """Answer for the input that was loaded into `program`.
@@ -112,15 +114,21 @@ class Loop:
             target = chosen.target(verdict.next_exit)
             done, stopped = self._run_to(program, done, self._exit_segments[target] + 1, limits)
             if stopped:
-                return Answer(self._best_look(program, done, looks, stopped, limits), looks, steps, stopped, done)
+                self._look_at_the_best(program, done, looks, stopped, limits)
+                return self._answer(evidence, steps, stopped, done)
             if looks and target <= looks[-1].exit_index:
-                return Answer(looks[-1], looks, steps, "deepest exit allowed", done)
+                return self._answer(evidence, steps, "deepest exit allowed", done)
             looks.append(self._look(program, target))
             if target == self._exit_count - 1:
-                return Answer(looks[-1], looks, steps, "last exit", done)
+                return self._answer(evidence, steps, "last exit", done)
             verdict = self._rule.judge(evidence)
             if verdict.stop:
-                return Answer(looks[-1], looks, steps, "exit rule", done)
+                return self._answer(evidence, steps, "exit rule", done)
+
+    def _answer(self, evidence: Evidence, steps: list[ClockStep], reason: str, done: int) -> Answer:
+        looks = evidence.looks
+        look = looks[-1] if self._combine is None else self._combine(evidence)
+        return Answer(look, list(looks), steps, reason, done)
 
     def _run_to(self, program: Program, done: int, end: int, limits: Limits) -> tuple[int, str]:
         """Run segments up to `end`; return how many have run, and why it stopped before, or an empty string."""
@@ -139,7 +147,7 @@ class Loop:
         if self._simulated:
             self._device.work_done(sum(self._segment_macs[start:end]))
 
-    def _best_look(self, program: Program, done: int, looks: list[Look], reason: str, limits: Limits) -> Look:
+    def _look_at_the_best(self, program: Program, done: int, looks: list[Look], reason: str, limits: Limits) -> None:
         reachable = [index for index, segment in enumerate(self._exit_segments) if segment < done]
         if not reachable:
             raise InferenceCancelled(f"{reason} after {done} segments, before the first exit could be looked at")
@@ -150,7 +158,6 @@ class Loop:
             deeper = end_s <= limits.deadline_s
         if deeper:
             looks.append(self._look(program, reachable[-1]))
-        return looks[-1]
 
     def _look(self, program: Program, exit_index: int) -> Look:
         look = program.look(exit_index)

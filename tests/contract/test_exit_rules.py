@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeexit.exits.gate import FEATURES as GATE_FEATURES
 from edgeexit.exits.predictor import FEATURES
 from edgeexit.protocols import Verdict
 from edgeexit.registry import list_exit_rules, load_exit_rule
@@ -91,7 +92,24 @@ def forecast(exits):
     )
 
 
+def gate(exits):
+    weights = st.lists(
+        st.floats(-5, 5), min_size=len(GATE_FEATURES) + CLASSES + 1, max_size=len(GATE_FEATURES) + CLASSES + 1
+    )
+    return st.fixed_dictionaries(
+        {"gates": per_exit(exits, st.none() | weights), "stop": PROBABILITY, "prior": priors(exits)}
+    )
+
+
+def ensemble(exits):
+    rows = [per_exit(e + 1, st.floats(0, 3)) for e in range(exits)]
+    each = per_exit(exits, st.none() | PROBABILITY)
+    return st.fixed_dictionaries({"threshold": PROBABILITY | each, "weights": st.tuples(*rows), "prior": priors(exits)})
+
+
 PARAMETERS = {
+    "gate": gate,
+    "ensemble": ensemble,
     "last": lambda exits: st.just({}),
     "fixed": lambda exits: st.fixed_dictionaries({"exit_index": exit_index(exits)}),
     "threshold": threshold,

@@ -8,7 +8,7 @@ bundles.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from edgeexit.exits.check_and_cap import CheckAndCap
 from edgeexit.exits.entropy import Entropy
 from edgeexit.exits.fixed import Fixed
 from edgeexit.exits.forecast import Forecast
+from edgeexit.exits.gate import Gate
 from edgeexit.exits.last import Last
 from edgeexit.exits.margin import Margin
 from edgeexit.exits.patience import Patience
@@ -24,9 +25,10 @@ from edgeexit.exits.predictive_exit import PredictiveExit
 from edgeexit.exits.threshold import Threshold
 from edgeexit.exits.verdicts import Verdicts
 from edgeexit.offline.replaying.forecasting import Forecasting
+from edgeexit.offline.replaying.gating import Gating
 from edgeexit.offline.replaying.verdict_list import VerdictList
 from edgeexit.offline.traces import BoolArray, IntArray, Trace
-from edgeexit.protocols import Evidence, ExitRule, Look, Verdict
+from edgeexit.protocols import CombinesLooks, Evidence, ExitRule, Look, Verdict
 
 FloatArray = NDArray[np.float64]
 Judging = Callable[[IntArray, int, int], tuple[IntArray, BoolArray]]
@@ -46,6 +48,25 @@ def judge_after(rule: ExitRule, trace: Trace, sample: int, exits: list[int]) -> 
 def judge_one(rule: ExitRule, trace: Trace, sample: int, next_exit: IntArray) -> Verdict:
     """Return what the rule itself says of one sample after its looks so far, row `sample` of `next_exit`."""
     return judge_after(rule, trace, sample, [int(e) for e in next_exit[sample] if e >= 0])
+
+
+def combined_labels(
+    rule: CombinesLooks, trace: Trace, samples: Iterable[int], looked_at: Iterable[Sequence[int]]
+) -> IntArray:
+    """Return (N,) what a rule answers that combines looks.
+
+    Args:
+        rule: The rule.
+        trace: The samples.
+        samples: N of them.
+        looked_at: For each the exits looked at.
+    """
+    look_at = trace.make_look()
+    evidence = (
+        Evidence(trace.exit_count, [look_at(sample, e) for e in exits])
+        for sample, exits in zip(samples, looked_at, strict=True)
+    )
+    return np.array([rule.combine(each).label for each in evidence], dtype=np.int64)
 
 
 def _look(trace: Trace, sample: int, exit_index: int) -> Look:
@@ -68,6 +89,8 @@ def make_judging(rule: ExitRule, trace: Trace, verdicts: VerdictList) -> Judging
         return _predictive_exit(rule, trace, verdicts)
     if type(rule) is Forecast and rule._answers is not None:
         return Forecasting(rule, trace, verdicts).judge
+    if type(rule) is Gate:
+        return Gating(rule, trace, verdicts).judge
     return None
 
 

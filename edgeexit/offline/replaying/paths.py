@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from edgeexit.errors import OptionError
 from edgeexit.offline.replay import Costs, Replay, follow
-from edgeexit.offline.replaying.judging import Judging, judge_one, make_judging
+from edgeexit.offline.replaying.judging import Judging, combined_labels, judge_one, make_judging
 from edgeexit.offline.replaying.verdict_list import VerdictList
 from edgeexit.offline.traces import BoolArray, IntArray, Trace
-from edgeexit.protocols import Evidence, ExitRule, Verdict, Workload
+from edgeexit.protocols import CombinesLooks, Evidence, ExitRule, Verdict, Workload
 
 FloatArray = NDArray[np.float64]
 NONE = -1
@@ -61,7 +61,31 @@ class Paths:
     @cached_property
     def label(self) -> IntArray:
         """(S,) the answer."""
+        if isinstance(self.rule, CombinesLooks):
+            looked_at = [row[row != NONE].tolist() for row in self.next_exit]
+            return combined_labels(self.rule, self.trace, range(len(self)), looked_at)
         return np.asarray(self.trace.label[np.arange(len(self)), self.exit_index])
+
+    def correct_at(self, samples: IntArray, exit_index: IntArray) -> BoolArray:
+        """Return (N,) whether the answers are right of samples that were cut short or sent on.
+
+        A rule that combines looks answers there with those its path has before the exit, and the exit's.
+
+        Args:
+            samples: (N,) of the trace.
+            exit_index: (N,) the exits that answered.
+        """
+        if not isinstance(self.rule, CombinesLooks):
+            return np.asarray(self.trace.correct[samples, exit_index])
+        right = self.correct[samples]
+        astray = np.flatnonzero(exit_index != self.exit_index[samples])
+        rows = [self.next_exit[samples[place]] for place in astray]
+        looked_at = [
+            [*row[(row != NONE) & (row < e)].tolist(), int(e)] for row, e in zip(rows, exit_index[astray], strict=True)
+        ]
+        labels = combined_labels(self.rule, self.trace, samples[astray].tolist(), looked_at)
+        right[astray] = labels == self.trace.labels[samples[astray]]
+        return right
 
     @cached_property
     def look_label(self) -> IntArray:

@@ -113,12 +113,12 @@ class Tally:
         )
 
     def _samples(self) -> SampleArrays:
-        trace, sample, exit_index = self._paths.trace, self._order, self._ints["newest"]
+        sample, exit_index = self._order, self._ints["newest"]
         return SampleArrays(
             sample=sample,
             exit_index=exit_index,
             looks=self._ints["looks"],
-            correct=trace.correct[sample, exit_index],
+            correct=self._paths.correct_at(sample, exit_index),
             latency_s=self._floats["latency_s"],
             energy_j=self._floats["work_j"] + self._floats["switch_j"] + self._floats["idle_j"],
             point=self._ints["point"],

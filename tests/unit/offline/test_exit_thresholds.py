@@ -61,3 +61,9 @@ def test_the_rule_does_what_was_found(samples):
 def test_tightened_thresholds_come_nearer_to_one():
     rule = look_everywhere(3, threshold=0.6).tightened(0.25)
     assert rule.as_list() == [0.9, 0.9, 0.0]
+
+
+def test_the_exits_reached_end_where_every_sample_stops_and_hold_the_last():
+    looked_at = np.array([True, False, True, True, True])
+    assert ExitThresholds(np.array([0.9, 0.9, 0.0, 0.5, 0.0]), looked_at).exits_reached == [0, 2, 4]
+    assert ExitThresholds(np.array([0.9, 0.9, 0.8, 0.5, 1.0]), looked_at).exits_reached == [0, 2, 3, 4]

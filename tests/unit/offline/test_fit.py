@@ -97,3 +97,10 @@ def test_exits_that_always_agree_are_certain():
 def test_too_few_samples_are_refused():
     with pytest.raises(DataError, match="at least 100 samples to be fitted on, there are 99"):
         fit_predictor(make_trace(samples=99))
+
+
+def test_a_predictor_of_exits_that_hardly_ever_differ_can_be_read_again():
+    generator = np.random.default_rng(0)
+    logits = 1e-5 * generator.standard_normal((400, 3, 4)).astype(np.float32)
+    form = fit_predictor(Trace(logits, generator.integers(0, 4, 400)))
+    assert Predictor(json.loads(json.dumps(form))).exit_count == 3

@@ -9,7 +9,7 @@ from edgeexit.offline.bootstrap import Resamples
 from edgeexit.offline.calibrate import fit_and_calibrate
 from edgeexit.offline.comparison import least_work
 from edgeexit.offline.forecast_quality import constant_quality, engine_quality, forecast_quality, predictor_quality
-from edgeexit.offline.policy_table import policy_table
+from edgeexit.offline.policy_table import NetAlone, policy_table
 from edgeexit.offline.policy_text import render
 
 EXITS = 4
@@ -78,8 +78,17 @@ def test_the_text_names_every_rule_and_ends_with_a_verdict(table):
     text = render(table)
     assert "check-and-cap" in text
     assert "oracle" in text
-    assert "Verdict: forecast against its controls" in text
+    assert "Verdict: forecast and gate against their controls" in text
     assert "12.500" in text  # milliseconds
+
+
+def test_a_net_without_exits_stands_beside_them(calibrated):
+    predictor, rules = calibrated
+    alone = {"plain": NetAlone(TEST.correct[:, 1], 1000)}
+    table = policy_table("made-up", SELECT, TEST, WORKLOAD, rules, predictor, alone=alone, drops=())
+    row = rows(table, "plain")[None]
+    assert row.accuracy.value == pytest.approx(TEST.accuracies[1])
+    assert row.macs_share.value == pytest.approx(0.25)
 
 
 def test_no_settings_are_no_table(calibrated):

@@ -9,13 +9,17 @@ from synthetic_traces import make_trace, make_workload
 from edgeexit.bundle import load_bundle
 from edgeexit.errors import OptionError
 from edgeexit.exits.settings import make_rule
+from edgeexit.offline.answers import count_answers
 from edgeexit.offline.demo_images import load_demo_images
+from edgeexit.offline.ensembles import EnsembleTable
 from edgeexit.offline.fit import fit_predictor
+from edgeexit.offline.gates import fit_gates
 from edgeexit.offline.record import record_trace
-from edgeexit.offline.replay import follow, replay
+from edgeexit.offline.replay import Costs, follow, replay
 from edgeexit.offline.replaying.paths import trace_paths
+from edgeexit.offline.rightness import estimate_rightness
 from edgeexit.offline.traces import Trace
-from edgeexit.protocols import Evidence, Verdict
+from edgeexit.protocols import CombinesLooks, Evidence, Verdict
 from edgeexit.registry import load_exit_rule
 
 EXITS = 5
@@ -26,6 +30,10 @@ PRIOR = [0.3, 0.2, 0.2, 0.2, 0.1]
 def logits_for(*confidences):
     """Return the logits of a sample whose exits say class 0 with these probabilities, of two classes."""
     return [[np.log(p / (1 - p)), 0.0] for p in confidences]
+
+
+def combine(rule, exit_count, looks):
+    return rule.combine(Evidence(exit_count, looks)) if isinstance(rule, CombinesLooks) else looks[-1]
 
 
 def assert_same_as_judge(rule, trace):
@@ -40,7 +48,7 @@ def assert_same_as_judge(rule, trace):
         assert [paths.verdicts[number] for number in paths.verdict[sample, :asks]] == [first, *verdicts[:-1]]
         assert (paths.next_exit[sample, asks:] == -1).all()
         assert paths.exit_index[sample] == looks[-1].exit_index
-        assert paths.label[sample] == looks[-1].label
+        assert paths.label[sample] == combine(rule, trace.exit_count, looks).label
 
 
 @pytest.fixture(scope="module", params=["fashion-resnet", "fashion-vgg"])
@@ -91,6 +99,29 @@ def test_forecast_goes_where_its_judge_sends_it(reach, abstain, answers):
         "forecast", EXITS, predictor=form, stop=stop, reach=reach, abstain=abstain, prior=PRIOR, answers=answers
     )
     assert_same_as_judge(rule, TRACE)
+
+
+@pytest.mark.parametrize("exits", [(0, 1, 2, 3, 4), (0, 2, 4)])
+@pytest.mark.parametrize("counted", [False, True])
+def test_gate_goes_where_its_judge_sends_it(exits, counted):
+    gates = fit_gates(TRACE, estimate_rightness(TRACE), Costs(make_workload(EXITS)), [exits], [20.0])[0]
+    parameters = {"gates": gates.as_lists(), "stop": 0.6}
+    if counted:
+        parameters |= {"prior": PRIOR, "answers": count_answers(parameters, PRIOR, TRACE)}
+        assert parameters["answers"]
+    assert_same_as_judge(load_exit_rule("gate", EXITS, **parameters), TRACE)
+
+
+def test_a_rule_that_combines_looks_answers_with_what_they_say_together():
+    table = EnsembleTable(TRACE)
+    weights = table.weights((0, 1, 2, 3, 4))
+    rule = load_exit_rule("ensemble", EXITS, threshold=0.9, weights=weights)
+    paths, look_at = trace_paths(rule, TRACE), TRACE.make_look()
+    assert paths.label.tolist() == replay(rule, TRACE, make_workload(EXITS)).label.tolist()
+    cut = np.flatnonzero(paths.exit_index > 0)
+    first = [rule.combine(Evidence(EXITS, [look_at(sample, 0)])).label == TRACE.labels[sample] for sample in cut]
+    assert paths.correct_at(cut, np.zeros_like(cut)).tolist() == first
+    assert paths.correct_at(cut, paths.exit_index[cut]).tolist() == paths.correct[cut].tolist()
 
 
 def test_a_figure_that_equals_its_threshold_is_judged_by_the_rule_itself():
