@@ -230,6 +230,17 @@ class Clocking:
         table = self.cost_table(samples)
         return 0.0 if table is None else self._at_present(table).head_latency_s[exit_index]
 
+    def expected_energy_j(self, segment: int) -> float | None:
+        """Return what the cost table expects a segment to draw at the present clocks; None where it is not known."""
+        table = self.cost_table()
+        energies = None if table is None else self._at_present(table).segment_energy_j
+        return None if energies is None else energies[segment]
+
+    def worked_apart(self, duration_s: float) -> None:
+        """Note work between inferences: idle power is not learnt from a time with much of it."""
+        if self._learned is not None:
+            self._learned.power.unknown(duration_s)
+
     def _at_present(self, table: CostTable) -> PointCosts:
         """Return the costs at the present clocks; at the slowest point if they are none of the table's.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeexit.bundle.precision import with_precision
 from edgeexit.device.lease import Lease
 from edgeexit.device.writer import ClockWriter
 from edgeexit.errors import OptionError
@@ -17,8 +18,9 @@ from edgeexit.runtime.inputs import InputCheck, check_budget, checked_guard, mad
 from edgeexit.runtime.learning import LearnedCosts
 from edgeexit.runtime.loop import Answer, Limits, Loop
 from edgeexit.runtime.meter import EnergyReading, EnergyWindow
-from edgeexit.runtime.result import Result
-from edgeexit.runtime.settings import Setting, floor_exit, one_setting, settings_along
+from edgeexit.runtime.result import Result, name_answer
+from edgeexit.runtime.settings import Setting, checked_verdict, floor_exit, one_setting, settings_along
+from edgeexit.runtime.shadowing import Shadowing
 from edgeexit.runtime.steering import Steering, check_energy_is_known
 from edgeexit.runtime.tracking import Drift, ExitTracker, LookTracker
 from edgeexit.runtime.ways import Way, Ways
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from edgeexit.runtime.battery import BatteryLife, BatteryReport
     from edgeexit.runtime.budget import Budget, BudgetReport
     from edgeexit.runtime.engine import Program
+    from edgeexit.runtime.shadow import Shadow, ShadowReport
 
     Array = NDArray[Any]
     Inputs = Array | Mapping[str, Array]
@@ -78,6 +81,10 @@ class Session:
         learn: True if measured latency and energy correct the cost table; None does so on real boards.
         latency_guard: What latencies are multiplied by where a deadline must hold; None takes an upper quantile of
             what was measured if the session learns, else 1.
+        shadow: Share of the samples that exit early to run to the end in idle time, for instance 0.01, or all its
+            options; `shadow_report` tells how often the full network agrees. None checks none.
+        precision: "float32", "int8" for every segment that has it, or one for each segment; by default what the
+            bundle says, for which its settings were calibrated.
 
     Raises:
         EngineError: If ONNX Runtime refuses the bundle.
@@ -105,9 +112,12 @@ class Session:
         max_drop: float | None = None,
         learn: bool | None = None,
         latency_guard: float | None = None,
+        shadow: Shadow | float | None = None,
+        precision: str | Sequence[str] | None = None,
     ) -> None:
         if not (governor is None or isinstance(governor, Governor)):
             raise OptionError(f"governor must be a governor, as edgeexit.load_governor makes it, not {governor!r}")
+        bundle = with_precision(bundle, precision)
         self.bundle = bundle
         self.device = device
         self.governor = governor
@@ -153,6 +163,7 @@ class Session:
         self._steering = None if budget is None else self._steer(budget, table)
         ways = [self._way(setting) for setting in self._settings]
         self._ways = Ways(ways, self._steering, bundle.name, bundle.exit_count)
+        self._shadowing = Shadowing(shadow, self._engine, device, self._clocking)
         self._programs: dict[tuple[tuple[int, ...], ...], Program] = {}
         self._warm_up()
         for every in sorted({setting.rule.looks_at_every_exit for setting in self._settings}):
@@ -222,8 +233,9 @@ class Session:
         check_budget(latency_budget_s, energy_budget_j, next_request_in_s)
         start_s = self._now_s()
         limits = self._limits(start_s, latency_budget_s, cancel, energy_budget_j, next_request_in_s)
-        answer, result = self._answer(inputs, start_s, limits)
-        self._clocking.rest(answer.look.exit_index, answer.segments_done)
+        with self._shadowing.turn:
+            answer, result = self._answer(inputs, start_s, limits)
+            self._clocking.rest(answer.look.exit_index, answer.segments_done)
         return result
 
     def _answer(self, inputs: Inputs, start_s: float, limits: Limits) -> tuple[Answer, Result]:
@@ -232,8 +244,8 @@ class Session:
         if limits.energy_budget_j is not None:
             self._clocking.follow()
         window = None if self._meter is None else EnergyWindow(self._meter, self.device.clock)
-        way = self._choose_way()
-        answer = way.loop.run(self._loaded(arrays), limits)
+        way, program = self._choose_way(), self._loaded(arrays)
+        answer = way.loop.run(program, limits)
         end_s = self._now_s()
         energy = None if window is None else window.read()
         self._clocking.finished(start_s, end_s, None if answer.reason in CUT else answer.look.exit_index)
@@ -241,7 +253,27 @@ class Session:
         if self._steering is not None:
             energy_j = self._clocking.spent_j if energy is None else energy.energy_j
             self._steering.ran([answer], end_s - start_s, energy_j, end_s)
+        self._shadowing.answered(way.setting, answer, program, end_s, limits.next_request_s)
         return answer, self._result(way, answer, start_s, end_s, energy, limits.deadline_s)
+
+    def idle(self, for_s: float | None = None) -> int:
+        """Give time to shadow runs: between two inferences, from the thread that calls `infer`.
+
+        Args:
+            for_s: How long, in seconds: no segment is begun that would take longer, as far as is known. None: until
+                no sample waits any more.
+
+        Returns:
+            How many samples were checked; 0 without `shadow`.
+
+        Raises:
+            EngineError: If ONNX Runtime fails.
+        """
+        return self._shadowing.idle(for_s)
+
+    def shadow_report(self) -> ShadowReport | None:
+        """Return how often the full network agrees with the samples that exited early; None without `shadow`."""
+        return self._shadowing.report()
 
     def infer_batch(
         self, inputs: Inputs, *, latency_budget_s: float | None = None, cancel: Event | None = None
@@ -264,8 +296,12 @@ class Session:
         samples = len(next(iter(arrays.values())))
         if samples == 0:
             return []
-        window = EnergyWindow(self._meter, self.device.clock)
         limits = self._limits(start_s, latency_budget_s, cancel)
+        with self._shadowing.turn:
+            return self._answer_batch(arrays, samples, start_s, limits)
+
+    def _answer_batch(self, arrays: dict[str, Array], samples: int, start_s: float, limits: Limits) -> list[Result]:
+        window = EnergyWindow(self._meter, self.device.clock)
         way = self._choose_way()
         if not way.batch.can_split(arrays):
             return self._answer_one_by_one(arrays, samples, limits)
@@ -279,6 +315,7 @@ class Session:
             mean_s = sum(one.end_s - start_s for one in timed) / samples
             mean_j = None if last.energy is None else last.energy.energy_j / samples
             self._steering.ran([one.answer for one in timed], mean_s, mean_j, end_s)
+        self._shadowing.answered_batch(way.setting, timed, arrays, end_s, limits.next_request_s)
         results = [self._result(way, t.answer, start_s, t.end_s, t.energy, limits.deadline_s) for t in timed]
         newest = max((one.answer for one in timed), key=lambda a: (a.segments_done, a.look.exit_index))
         self._clocking.rest(newest.look.exit_index, newest.segments_done)
@@ -326,7 +363,7 @@ class Session:
 
     def _way(self, setting: Setting) -> Way:
         work, rule = self.bundle.workload, setting.rule
-        first = rule.judge(Evidence(self.bundle.exit_count, ()))
+        first = checked_verdict(setting.rule.name, rule.judge(Evidence(self.bundle.exit_count, ())))
         return Way(
             setting,
             Loop(self.device, rule, self._clocking, work.exit_segments, work.segment_macs, work.head_macs),
@@ -348,6 +385,7 @@ class Session:
 
     def close(self) -> None:
         """Give the clocks back; may be called more than once."""
+        self._shadowing.close()
         self._clocking.close()
         self._lease.close()
 
@@ -389,7 +427,7 @@ class Session:
         labels = self._labels
         return Result(
             label=look.label,
-            class_name=None if labels is None else labels[look.label],
+            class_name=None if labels is None else name_answer(labels, look.label, self.bundle.task),
             probabilities=np.array(look.probabilities),
             exit_index=look.exit_index,
             exits_looked_at=tuple([each.exit_index for each in answer.looks]),

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from edgeexit.errors import OptionError
 from edgeexit.exits.last import Last
 from edgeexit.exits.settings import make_rule
+from edgeexit.runtime.agreement import Expected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgeexit.bundle import Bundle
-    from edgeexit.protocols import ExitRule
+    from edgeexit.protocols import ExitRule, Verdict
 
 
 class Setting(NamedTuple):
@@ -25,6 +26,8 @@ class Setting(NamedTuple):
     """What it does of the network's work on calibration data, as far as that is known."""
     samples: int | None
     """How many samples that, and the rule's first distribution, rest on."""
+    early: Expected | None = None
+    """How many of these exited early, and for how many of them the full network says the same; None if not known."""
 
 
 def one_setting(bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float) -> Setting:
@@ -44,7 +47,7 @@ def one_setting(bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float
     if not isinstance(name, str) or name not in rules.get("settings", {}):
         return Setting(made, None, None, None)
     chosen = rules["settings"][name].get("chosen_on", {}).get(f"{allowed_drop:g}", {})
-    return Setting(made, allowed_drop, chosen.get("macs_share"), chosen.get("samples"))
+    return Setting(made, allowed_drop, chosen.get("macs_share"), chosen.get("samples"), _expected(chosen))
 
 
 def settings_along(
@@ -84,6 +87,21 @@ def settings_along(
     return settings
 
 
+def checked_verdict(rule: str, verdict: Verdict) -> Verdict:
+    """Return a rule's first verdict, unless it asks for what no session can do.
+
+    Raises:
+        OptionError: If it names a precision or a place. A session opens each segment in one precision: pieces that were
+            optimised as one graph do not fit to those of another.
+    """
+    if verdict.precision is not None or verdict.place is not None:
+        raise OptionError(
+            f"exit rule {rule!r} asks for precision {verdict.precision!r} and place {verdict.place!r} at run time; the "
+            "precision is fixed when a session is opened, Session(precision=...), and there is no other place"
+        )
+    return verdict
+
+
 def floor_exit(bundle: Bundle, max_drop: float | None, *, anytime: bool) -> int:
     """Return the earliest exit that a governor may have answer: it keeps the accuracy if all samples end there.
 
@@ -103,6 +121,13 @@ def floor_exit(bundle: Bundle, max_drop: float | None, *, anytime: bool) -> int:
     fixed = bundle.read_rules().get("settings", {}).get("fixed")
     allowed = [] if fixed is None else _allowed_drops(fixed, max_drop)
     return int(fixed["parameters"][f"{allowed[-1]:g}"]["exit_index"]) if fixed is not None and allowed else last
+
+
+def _expected(chosen: Mapping[str, Any]) -> Expected | None:
+    """Return what calibration found of the samples that exited early, if it was written down and there were some."""
+    exited, agreed = chosen.get("exited"), chosen.get("agreed")
+    known = isinstance(exited, int) and isinstance(agreed, int) and 0 <= agreed <= exited and exited > 0
+    return Expected(exited, agreed) if known else None  # type: ignore[arg-type]  # both are whole numbers
 
 
 def _allowed_drops(setting: Mapping[str, Any], max_drop: float | None) -> list[float]:
