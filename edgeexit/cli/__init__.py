@@ -24,7 +24,10 @@ from edgeexit.cli.failures import (
     show_error,
 )
 
-_COMMANDS = ("demo", "run", "info", "doctor", "measure", "restore", "replay", "report")
+_COMMANDS = (
+    *("demo", "prepare", "calibrate", "export", "run", "info"),
+    *("doctor", "measure", "restore", "replay", "report"),
+)
 _EPILOG = """\b
 Exit codes:
   0    success

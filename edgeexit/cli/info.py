@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,6 +54,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "segments": [_segment(bundle, index, segment) for index, segment in enumerate(bundle.segments)],
         "exits": [_exit(bundle, exit_) for exit_ in bundle.exits],
         "rules": _rules(bundle),
+        "certificates": _certificates(bundle),
         "predictor": bundle.read_predictor() is not None,
     }
 
@@ -75,10 +77,12 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
 def _segment(bundle: Bundle, index: int, segment: Segment) -> dict[str, Any]:
     return {
         "index": index,
-        "file": segment.file,
-        "bytes": bundle.manifest.files[segment.file].size,
-        "macs": segment.macs,
-        "parameters": segment.parameters,
+        "file": segment.used.file,
+        "bytes": bundle.manifest.files[segment.used.file].size,
+        "precision": segment.precision,
+        "precisions": segment.precisions,
+        "macs": segment.used.macs,
+        "parameters": segment.used.parameters,
         "outputs": [_tensor(bundle.tensors[name]) for name in segment.outputs],
     }
 
@@ -113,6 +117,30 @@ def _rules(bundle: Bundle) -> dict[str, Any] | None:
     return {"recommended": rules.get("recommended"), "settings": names}
 
 
+def _certificates(bundle: Bundle) -> list[dict[str, Any]]:
+    """Return the certificates, each with what it says of the setting and the network that are there now.
+
+    "holds_for_this_bundle" is False if the network, the setting or the predictor was changed since.
+    """
+    from edgeexit.bundle.certificates import parameters_sha256  # noqa: PLC0415
+    from edgeexit.bundle.manifest import network_sha256  # noqa: PLC0415
+
+    network, settings = network_sha256(bundle.manifest), bundle.read_rules().get("settings", {})
+    found = []
+    for certificate in bundle.manifest.certificates:
+        setting = settings.get(certificate.setting, {})
+        parameters = setting.get("parameters", {}).get(f"{certificate.allowed_drop:g}")
+        same = (
+            certificate.network_sha256 == network
+            and setting.get("rule") == certificate.rule
+            and parameters is not None
+            and certificate.parameters_sha256 == parameters_sha256(parameters, bundle.read_predictor())
+        )
+        document = {**asdict(certificate), "observed_points": certificate.observed_points}
+        found.append({**document, "holds_for_this_bundle": same})
+    return found
+
+
 def _as_text(document: dict[str, Any]) -> str:
     lines = [
         f"{document['name']} ({document['created_by']}), {document['bytes'] / 1e6:.2f} MB in {document['path']}",
@@ -128,6 +156,7 @@ def _as_text(document: dict[str, Any]) -> str:
         *map(_segment_line, document["segments"]),
         "",
         *_rules_lines(document),
+        *_certificate_lines(document),
     ]
     return "\n".join(lines)
 
@@ -173,7 +202,8 @@ def _percent(share: float | None) -> str:
 def _segment_line(segment: dict[str, Any]) -> str:
     macs, parameters = f"{segment['macs']:,}", f"{segment['parameters']:,}"
     tensors = "; ".join(map(_tensor_text, segment["outputs"]))
-    return f"{segment['index']:7d}  {macs:>11}  {parameters:>10}  {segment['bytes'] / 1e3:9.1f}  {tensors}"
+    precision = f", in {segment['precision']}" if len(segment["precisions"]) > 1 else ""
+    return f"{segment['index']:7d}  {macs:>11}  {parameters:>10}  {segment['bytes'] / 1e3:9.1f}  {tensors}{precision}"
 
 
 def _rules_lines(document: dict[str, Any]) -> list[str]:
@@ -184,4 +214,20 @@ def _rules_lines(document: dict[str, Any]) -> list[str]:
     for name, setting in rules["settings"].items():
         rule = "" if setting["rule"] == name else f" (rule {setting['rule']})"
         lines.append(f"  {name}{rule}: {', '.join(f'{drop:g}' for drop in setting['allowed_drops'])}")
+    return lines
+
+
+def _certificate_lines(document: dict[str, Any]) -> list[str]:
+    lines = [""] if document["certificates"] else []
+    for found in document["certificates"]:
+        what = "accuracy lost" if found["risk"] == "labels" else "answers other than the full network's"
+        lines += [
+            f"certificate: {what} with setting {found['setting']} (rule {found['rule']}) at a drop of "
+            f"{found['allowed_drop']:g}: below {found['bound_points']:g} points, confidence {found['confidence']:g}",
+            f"  {found['observed_points']:.2f} points on {found['samples']:,} samples, p = {found['p_value']:.3g}, "
+            f"{100.0 * found['macs_share']:.1f} % of the MACs; {found['date']}, {found['created_by']}",
+            f"  {found['method']}; data sha256 {found['data_sha256'][:16]}...",
+        ]
+        if not found["holds_for_this_bundle"]:
+            lines.append("  NOT VALID HERE: the network or the setting was changed since; calibrate again")
     return lines

@@ -14,6 +14,7 @@ import click
 from edgeexit.cli.failures import exit_code, show_error, show_line
 from edgeexit.cli.holding import Held, held_text
 from edgeexit.cli.numbers import FiniteRange
+from edgeexit.cli.shadowing import shadow_document, shadow_options, shadow_text
 from edgeexit.errors import DataError, InputError, OptionError
 
 MEASURED = "-measured"
@@ -143,6 +144,13 @@ def _number_or_text(value: str) -> int | float | str:
     "else 1].",
 )
 @click.option(
+    "--shadow",
+    type=FiniteRange(min=0.0, max=1.0, min_open=True),
+    metavar="SHARE",
+    help="Run this share of the samples that exit early to the end, between samples, and say in the end how often the "
+    "full network agrees.",
+)
+@click.option(
     "--power-cap-w",
     type=FiniteRange(min=0.0, min_open=True),
     metavar="W",
@@ -176,6 +184,7 @@ def command(
     battery_wh: float | None,
     max_drop: float | None,
     latency_guard: float | None,
+    shadow: float | None,
     power_cap_w: float | None,
     ceiling_c: float | None,
     threads: int,
@@ -207,6 +216,7 @@ def command(
             budget=held.to_hold(board),
             max_drop=max_drop,
             latency_guard=latency_guard,
+            shadow=shadow_options(shadow),
         )
         stack.enter_context(session)
         demand = _Demand(_thousandth(deadline_ms), _thousandth(energy_budget_mj), frame_rate_hz)
@@ -277,17 +287,28 @@ def _answer_files(session: Session, files: tuple[str, ...], demand: _Demand, as_
                 count += 1
                 begun_s = device.clock.now_s()
                 click.echo(show(sample, _answer(session, sample, demand), session.bundle.exit_count))
-                if demand.frame_rate_hz is not None:
-                    device.clock.sleep_s(begun_s + 1.0 / demand.frame_rate_hz - device.clock.now_s())
+                _rest(session, begun_s, demand.frame_rate_hz)
         except (DataError, InputError) as error:
             show_error(error)
             code = exit_code(error)
+    session.idle()
     if count > 1 and not as_json and not device.simulated:
         _show_whole_energy(window.read(), device.meter, count)
-    text = None if as_json else held_text(session)
-    if text is not None:
-        click.echo(text)
+    for text in (shadow_document(session),) if as_json else (held_text(session), shadow_text(session)):
+        if text is not None:
+            click.echo(text)
     return code
+
+
+def _rest(session: Session, begun_s: float, frame_rate_hz: float | None) -> None:
+    """Wait until the next sample is due; shadow runs get that time, or as much as they want if nothing is due."""
+    clock = session.device.clock
+    if frame_rate_hz is None:
+        session.idle()
+        return
+    due_s = begun_s + 1.0 / frame_rate_hz
+    session.idle(max(0.0, due_s - clock.now_s()))
+    clock.sleep_s(due_s - clock.now_s())
 
 
 def _show_whole_energy(energy: EnergyReading | None, meter: PowerMeter | None, count: int) -> None:

@@ -7,7 +7,7 @@ from edgeexit import __version__
 from edgeexit.cli import main
 
 HEAVY = {"numpy", "onnxruntime", "matplotlib", "PIL", "google.protobuf", "edgeexit.bundle", "edgeexit.runtime"}
-COMMANDS = ("demo", "run", "info", "doctor", "measure", "replay", "report", "restore")
+COMMANDS = ("demo", "prepare", "calibrate", "export", "run", "info", "doctor", "measure", "replay", "report", "restore")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
