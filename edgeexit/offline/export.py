@@ -12,7 +12,8 @@ import torch
 import torch.onnx
 
 from edgeexit.errors import GraphError
-from edgeexit.offline.reference_nets import MultiExitNet, fold_batch_norm
+from edgeexit.offline.layers import fold_batch_norm
+from edgeexit.offline.reference_nets import MultiExitNet
 from edgeexit.runtime.engine import open_session
 
 OPSET: Final = 17

@@ -1,17 +1,19 @@
-"""Train a multi-exit network.
+"""Train a network without exits, or one with exits under teachers.
 
-All exits are trained together: each early exit learns from the labels and from
-the last exit (self-distillation, Phuong and Lampert, ICCV 2019), whose answers
-are detached so that it never bends towards the weaker exits. Training is watched
-on the `select` images; the test images have no part in it and are only reported.
+All exits of a network are trained together. The last one learns from the labels, as it would without exits; each early
+one learns from the labels and from teachers (distillation, Hinton et al., arXiv 1503.02531): networks without exits
+that were trained before, whose logits are averaged. Training is watched on the `select` images; the test images have no
+part in it and are only reported.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -20,8 +22,11 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from edgeexit.offline.fashion_mnist import FashionMnist, LabelledImages, as_input
+from edgeexit.offline.layers import fold_batch_norm
 from edgeexit.offline.reference_nets import MultiExitNet
 from edgeexit.offline.traces import Trace
+
+_log = logging.getLogger(__name__)
 
 _EVALUATION_BATCH: Final = 500
 
@@ -36,90 +41,123 @@ class Recipe:
         peak_rate: Highest learning rate of the one-cycle schedule.
         weight_decay: Of AdamW.
         early_weight: What the losses of all early exits weigh together; the last exit weighs 1.
-        distillation: Share of an early exit's loss that comes from the last exit, the rest from labels.
+        distillation: Share of an early exit's loss that comes from the teachers, the rest from labels.
         temperature: Softens both distributions of the distillation.
         largest_shift: Augmentation moves an image by up to this many pixels each way.
         seed: Of the first weights, the order of the images and the augmentation.
     """
 
-    epochs: int = 16
+    epochs: int = 30
     batch_size: int = 128
     peak_rate: float = 4e-3
     weight_decay: float = 0.02
     early_weight: float = 1.0
-    distillation: float = 0.5
+    distillation: float = 0.6
     temperature: float = 2.0
     largest_shift: int = 2
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What one epoch gave.
-
-    Attributes:
-        train_loss: Mean of the weighted loss over its steps.
-        select_accuracy: Of each exit, on the `select` images.
-        duration_s: Wall time, evaluation included.
-    """
-
-    train_loss: float
-    select_accuracy: tuple[float, ...]
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedNet:
-    """A network in evaluation mode and how it got there."""
-
-    net: MultiExitNet
-    history: tuple[EpochRecord, ...]
-
-
 def train_network(
-    build: Callable[[], MultiExitNet], data: FashionMnist, recipe: Recipe, *, label: str = ""
-) -> TrainedNet:
+    build: Callable[[], MultiExitNet],
+    data: FashionMnist,
+    recipe: Recipe,
+    *,
+    teachers: Sequence[MultiExitNet] = (),
+    label: str = "",
+    checkpoint: Path | None = None,
+) -> MultiExitNet:
     """Train all exits of a new network together.
 
     Args:
         build: Makes the network with random weights.
         data: `train` is learned from, `select` is only evaluated.
         recipe: How to train.
+        teachers: Trained networks whose last exits teach the early exits; without any, the network's own last exit
+            does (self-distillation, Phuong and Lampert, ICCV 2019), detached so that it never bends towards them.
         label: Stands before the progress bar.
+        checkpoint: File that is written after every epoch and removed at the end. A run that was broken off goes on
+            from it; it must be one of the same recipe.
+
+    Returns:
+        The network in evaluation mode.
     """
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         net = build().to(memory_format=torch.channels_last)
-    steps = recipe.epochs * (len(data.train) // recipe.batch_size)
-    with tqdm(total=steps, desc=label, unit="step", mininterval=1.0) as progress:
-        history = tuple(_epochs(net, data, recipe, progress))
-    return TrainedNet(net.eval(), history)
+    course = _Course(net, len(data.train), recipe)
+    first = course.resume(checkpoint) if checkpoint is not None and checkpoint.is_file() else 0
+    teach = _teaching(teachers)
+    steps = len(data.train) // recipe.batch_size
+    with tqdm(total=steps * recipe.epochs, initial=steps * first, desc=label, unit="step", mininterval=1.0) as progress:
+        for epoch in range(first, recipe.epochs):
+            start = time.perf_counter()
+            net.train()
+            for image, labels in _batches(data.train, recipe, course.random):
+                logits = net(image)
+                course.step(multi_exit_loss(logits, labels, recipe, teacher=teach(image, logits[-1])))
+                progress.update()
+            accuracies = " ".join(f"{accuracy:.4f}" for accuracy in accuracies_of(net, data.select))
+            _log.info("%s, epoch %d: select %s, %.0f s", label, epoch, accuracies, time.perf_counter() - start)
+            if checkpoint is not None:
+                course.keep(checkpoint, epoch)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return net.eval()
 
 
-def _epochs(net: MultiExitNet, data: FashionMnist, recipe: Recipe, progress: tqdm[None]) -> Iterator[EpochRecord]:
-    optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.peak_rate, total_steps=progress.total, pct_start=0.25
-    )
-    random = torch.Generator().manual_seed(recipe.seed)
-    for _ in range(recipe.epochs):
-        start = time.perf_counter()
-        losses = []
-        net.train()
-        for image, label in _batches(data.train, recipe, random):
-            loss = multi_exit_loss(net(image), label, recipe)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            losses.append(loss.item())
-            progress.update()
-        accuracy = _accuracies(net, data.select)
-        progress.set_postfix(loss=f"{np.mean(losses):.3f}", select=f"{accuracy[-1]:.4f}")
-        yield EpochRecord(float(np.mean(losses)), accuracy, time.perf_counter() - start)
+class _Course:
+    """Everything that training changes: weights, optimiser, schedule and random numbers."""
+
+    def __init__(self, net: MultiExitNet, samples: int, recipe: Recipe) -> None:
+        steps = recipe.epochs * (samples // recipe.batch_size)
+        self.net = net
+        self.optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, recipe.peak_rate, total_steps=steps, pct_start=0.25
+        )
+        self.random = torch.Generator().manual_seed(recipe.seed)
+
+    def step(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.schedule.step()
+
+    def keep(self, path: Path, epoch: int) -> None:
+        state: dict[str, Any] = {
+            "epoch": epoch,
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": self.random.get_state(),
+        }
+        unfinished = path.with_name(path.name + ".part")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def resume(self, path: Path) -> int:
+        """Take over what `keep` wrote; return the epoch to go on with."""
+        state = torch.load(path, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.random.set_state(state["random"])
+        return int(state["epoch"]) + 1
 
 
-def multi_exit_loss(logits: tuple[Tensor, ...], label: Tensor, recipe: Recipe) -> Tensor:
+def _teaching(teachers: Sequence[MultiExitNet]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return what gives the logits to learn from, given the images and the network's own last logits."""
+    folded = [fold_batch_norm(teacher).to(memory_format=torch.channels_last) for teacher in teachers]
+
+    def teach(image: Tensor, own: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.stack([net(image)[-1] for net in folded]).mean(dim=0) if folded else own.detach()
+
+    return teach
+
+
+def multi_exit_loss(logits: Sequence[Tensor], label: Tensor, recipe: Recipe, *, teacher: Tensor) -> Tensor:
     """Weigh the losses of all exits.
 
     The last exit weighs 1 and the early ones share `recipe.early_weight` equally, so that each of
@@ -130,17 +168,18 @@ def multi_exit_loss(logits: tuple[Tensor, ...], label: Tensor, recipe: Recipe) -
         logits: One (N, 10) per exit, the network's own last.
         label: (N,) int64.
         recipe: Gives the weights.
+        teacher: (N, 10) logits that early exits learn from.
 
     Returns:
         A scalar.
     """
     *early, last = logits
     loss = functional.cross_entropy(last, label)
-    softened = functional.log_softmax(last.detach() / recipe.temperature, dim=1)
+    softened = functional.log_softmax(teacher / recipe.temperature, dim=1)
     for exit_logits in early:
         from_label = functional.cross_entropy(exit_logits, label)
-        from_last = _divergence(exit_logits, softened, recipe.temperature)
-        mixed = (1 - recipe.distillation) * from_label + recipe.distillation * from_last
+        from_teacher = _divergence(exit_logits, softened, recipe.temperature)
+        mixed = (1 - recipe.distillation) * from_label + recipe.distillation * from_teacher
         loss = loss + recipe.early_weight / len(early) * mixed
     return loss
 
@@ -184,7 +223,8 @@ def augment(images: Tensor, largest_shift: int, random: torch.Generator) -> Tens
 
 
 @torch.no_grad()
-def _accuracies(net: MultiExitNet, part: LabelledImages) -> tuple[float, ...]:
+def accuracies_of(net: MultiExitNet, part: LabelledImages) -> tuple[float, ...]:
+    """Return the accuracy of each exit on `part`."""
     net.eval()
     pixels = torch.from_numpy(as_input(part.images))
     logits = torch.cat([torch.stack(net(batch), dim=1) for batch in torch.split(pixels, _EVALUATION_BATCH)])

@@ -61,7 +61,7 @@ class EveryExit:
 
 
 def open_session(bundle, board, governor, **options):
-    return edgeexit.Session(bundle, board, governor, **{"exit_rule": Last(8), **options})
+    return edgeexit.Session(bundle, board, governor, **{"exit_rule": Last(6), **options})
 
 
 # --- When it is asked ---------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_it_sees_what_was_asked_last_and_the_time_and_the_clocks_of_the_answer(b
         result = session.infer(IMAGE, latency_budget_s=3.0, next_request_in_s=4.0, energy_budget_j=9.0)
     (seen,), last = governor.rested, governor.asked[-1]
     assert (seen.now_s, seen.clocks) == (pytest.approx(result.latency_s), HIGH)
-    assert (seen.segments_done, seen.next_exit, seen.exit_distribution, seen.load) == (8, 7, None, None)
+    assert (seen.segments_done, seen.next_exit, seen.exit_distribution, seen.load) == (6, 5, None, None)
     for field in (
         "exit_count",
         "looks_at_every_exit",
@@ -149,7 +149,7 @@ def test_the_result_holds_neither_the_time_nor_the_energy_of_the_switch(bundle, 
     table = board.modelled_costs(bundle.workload)
     with open_session(bundle, board, Resting()) as session:
         result = session.infer(IMAGE, next_request_in_s=5.0)
-        work = table.work(len(table.points) - 1, 0, 7)
+        work = table.work(len(table.points) - 1, 0, 5)
         assert result.latency_s == pytest.approx(SWITCH_S + work.latency_s)
         assert result.energy_j == pytest.approx(table.switch_energy_j + work.energy_j)
         assert result.clocks == HIGH
@@ -168,7 +168,7 @@ def test_the_next_inference_begins_at_those_clocks(bundle, board):
         result = session.infer(IMAGE)
     assert [asked.clocks for asked in governor.asked] == [LOW, MIDDLE]
     point = next(index for index, point in enumerate(table.points) if point.clocks == MIDDLE)
-    assert result.latency_s == pytest.approx(table.work(point, 0, 7).latency_s)
+    assert result.latency_s == pytest.approx(table.work(point, 0, 5).latency_s)
 
 
 def test_clocks_that_are_to_stay_cost_nothing(bundle, board):
@@ -227,7 +227,7 @@ def test_a_batch_is_at_rest_once_its_last_answer_stands(bundle, board):
         results = session.infer_batch(np.concatenate([IMAGE] * 3))
         assert board.clock.now_s() == pytest.approx(results[-1].latency_s + SWITCH_S)
     (seen,) = governor.rested
-    assert (seen.segments_done, seen.next_exit, seen.clocks) == (8, 7, HIGH)
+    assert (seen.segments_done, seen.next_exit, seen.clocks) == (6, 5, HIGH)
     assert seen.cost_table is governor.asked[0].cost_table
 
 
@@ -250,7 +250,7 @@ def test_a_session_learns_the_same_with_a_switch_at_rest_as_without(bundle, boar
             session.infer(IMAGE)
             board.clock.sleep_s(5.0 + began_s - board.clock.now_s())
         learned = session._clocking._learned
-        assert learned.pieces == 8 * 30
+        assert learned.pieces == 6 * 30
         assert learned.factors() == pytest.approx([1.0] * len(learned.factors()))
         assert learned.power._own[-1] == pytest.approx(1.0, rel=1e-3)
 

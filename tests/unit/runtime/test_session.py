@@ -103,7 +103,7 @@ def test_without_a_meter_energy_is_not_known(chain, host):
 def test_a_simulated_board_says_that_its_energy_is_simulated(board):
     bundle = edgeexit.load_bundle("fashion-resnet")
     image = np.zeros((1, 1, 28, 28), dtype=np.float32)
-    with edgeexit.Session(bundle, board, edgeexit.load_governor("performance"), exit_rule=Last(8)) as session:
+    with edgeexit.Session(bundle, board, edgeexit.load_governor("performance"), exit_rule=Last(6)) as session:
         result = session.infer(image, latency_budget_s=1e9)
     assert result.energy_source is EnergySource.SIMULATED
     assert result.energy_j > 0.0
@@ -117,7 +117,7 @@ def test_latency_and_energy_on_a_simulated_board_are_those_of_its_cost_table():
     with edgeexit.open_device("simulated:jetson-tx2", work_scale=2000.0) as device:
         table = device.modelled_costs(bundle.workload)
         with edgeexit.Session(
-            bundle, device, edgeexit.load_governor("performance"), exit_rule=Fixed(8, exit_index=3)
+            bundle, device, edgeexit.load_governor("performance"), exit_rule=Fixed(6, exit_index=3)
         ) as s:
             result = s.infer(image)
     work = table.work(len(table.points) - 1, 0, 3)
@@ -162,7 +162,7 @@ def test_a_simulated_deadline_stops_before_the_segment_that_would_miss_it():
     with edgeexit.open_device("simulated:jetson-tx2", work_scale=2000.0) as device:
         table = device.modelled_costs(bundle.workload)
         budget_s = table.switch_latency_s + table.work(12, 0, 4, first_head=4).latency_s
-        with edgeexit.Session(bundle, device, edgeexit.load_governor("performance"), exit_rule=Last(8)) as session:
+        with edgeexit.Session(bundle, device, edgeexit.load_governor("performance"), exit_rule=Last(6)) as session:
             result = session.infer(image, latency_budget_s=budget_s)
     assert result.exit_index == 4
     assert result.deadline_met is True

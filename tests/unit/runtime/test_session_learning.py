@@ -75,7 +75,7 @@ def table(board, bundle):
 
 
 def full_s(table):
-    return table.work(len(table.points) - 1, 0, 7, first_head=0).latency_s
+    return table.work(len(table.points) - 1, 0, 5, first_head=0).latency_s
 
 
 def open_session(bundle, board, table, governor="deadline", **options):
@@ -98,8 +98,8 @@ def test_a_table_that_is_twice_too_fast_makes_no_inference_late_but_the_first(bu
     budget_s = 1.3 * full_s(table)
     with open_session(bundle, board, sped_up(table, 2.0), governor) as session:
         late = run(session, 100, budget_s)
-        assert session.cost_table.work(12, 0, 7).latency_s == pytest.approx(table.work(12, 0, 7).latency_s)
-        assert session.cost_table.work(12, 0, 7).energy_j == pytest.approx(table.work(12, 0, 7).energy_j, rel=0.01)
+        assert session.cost_table.work(12, 0, 5).latency_s == pytest.approx(table.work(12, 0, 5).latency_s)
+        assert session.cost_table.work(12, 0, 5).energy_j == pytest.approx(table.work(12, 0, 5).energy_j, rel=0.01)
     assert set(late) <= {0, 1}
 
 
@@ -122,7 +122,7 @@ def test_heat_that_comes_on_makes_only_a_few_late(bundle, board, table, governor
 def test_a_table_that_is_too_slow_is_corrected_too(bundle, board, table):
     with open_session(bundle, board, sped_up(table, 0.6)) as session:
         run(session, 50, 2.0 * full_s(table))
-        assert session.cost_table.work(12, 0, 7).latency_s == pytest.approx(table.work(12, 0, 7).latency_s, rel=0.02)
+        assert session.cost_table.work(12, 0, 5).latency_s == pytest.approx(table.work(12, 0, 5).latency_s, rel=0.02)
 
 
 def test_noise_is_guarded_against(bundle, board, table):
@@ -141,8 +141,8 @@ def test_every_piece_at_two_clocks_is_learnt_from(bundle, board, table):
     ) as session:
         session.infer(IMAGE)
         learned = session._clocking._learned
-        assert learned.pieces == 8
-        assert learned._counts[6] == learned._counts[12] == 4
+        assert learned.pieces == 6
+        assert learned._counts[6] == learned._counts[12] == 3
 
 
 def test_a_clock_that_somebody_else_changes_meanwhile_teaches_nothing(bundle, board, table):
@@ -165,7 +165,7 @@ def test_a_cancelled_piece_teaches_nothing(bundle, board, table):
         cancel.set()
 
     board.work_done = cancelling
-    with edgeexit.Session(bundle, board, None, cost_table=table, exit_rule=Last(8), learn=True) as session:
+    with edgeexit.Session(bundle, board, None, cost_table=table, exit_rule=Last(6), learn=True) as session:
         assert session.infer(IMAGE, cancel=cancel).reason == "cancelled"
         assert session._clocking._learned.pieces == 0
 
@@ -175,7 +175,7 @@ def test_a_batch_teaches_nothing_and_is_no_harm(bundle, board, table):
         session.infer_batch(np.concatenate([IMAGE] * 3))
         assert session._clocking._learned.pieces == 0
         session.infer(IMAGE)
-        assert session._clocking._learned.pieces == 8
+        assert session._clocking._learned.pieces == 6
 
 
 def test_the_power_of_a_board_is_learnt(bundle, board, table):
@@ -186,13 +186,13 @@ def test_the_power_of_a_board_is_learnt(bundle, board, table):
             for p in table.points
         ),
     )
-    with open_session(bundle, board, dearer, exit_rule=Last(8)) as session:
+    with open_session(bundle, board, dearer, exit_rule=Last(6)) as session:
         for index in range(400):
             session.infer(IMAGE)
             board.clock.sleep_s((0.05, 0.3)[index % 2])
         point = next(i for i, p in enumerate(table.points) if p.clocks == board_clocks(session))
         learnt = session.cost_table
-    assert learnt.work(point, 0, 7).energy_j == pytest.approx(table.work(point, 0, 7).energy_j, rel=0.06)
+    assert learnt.work(point, 0, 5).energy_j == pytest.approx(table.work(point, 0, 5).energy_j, rel=0.06)
     assert learnt.points[point].idle_power_w == pytest.approx(table.points[point].idle_power_w, rel=0.06)
 
 
@@ -234,7 +234,7 @@ def test_the_guard_also_stops_an_inference_before_the_segment_that_might_miss(bu
     performance = edgeexit.load_governor("performance")
     exits = {}
     for guard in (None, 2.0):
-        with edgeexit.Session(bundle, board, performance, exit_rule=Last(8), latency_guard=guard) as session:
+        with edgeexit.Session(bundle, board, performance, exit_rule=Last(6), latency_guard=guard) as session:
             exits[guard] = session.infer(IMAGE, latency_budget_s=budget_s).exit_index
     assert exits == {None: 4, 2.0: 2}
 
@@ -258,7 +258,7 @@ class Preparing:
 
 def test_a_governor_prepares_when_the_session_begins(bundle, board, table):
     governor = Preparing()
-    with edgeexit.Session(bundle, board, governor, exit_rule=Threshold(8, threshold=0.9)):
+    with edgeexit.Session(bundle, board, governor, exit_rule=Threshold(6, threshold=0.9)):
         assert governor.prepared == [(table, True)]
 
 
