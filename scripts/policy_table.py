@@ -14,10 +14,10 @@ from pathlib import Path
 
 import edgeexit
 from edgeexit.offline.fashion_mnist import DEFAULT_FOLDER, as_input, load_fashion_mnist
-from edgeexit.offline.policy_table import SHOWN_DROPS, NetAlone, policy_table
+from edgeexit.offline.net_alone import run_alone
+from edgeexit.offline.policy_table import SHOWN_DROPS, policy_table
 from edgeexit.offline.policy_text import render
 from edgeexit.offline.record import record_fashion_mnist
-from edgeexit.offline.traces import load_traces
 from edgeexit.offline.wall_time import measure_wall_times
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         rules,
         predictor,
         wall_times_s=times,
-        alone={name: _load_alone(path, macs) for name, path, macs in options.alone},
+        alone={name: run_alone(Path(model), data.test) for name, model in options.alone},
     )
     text = render(table) + live
     print(text, end="")
@@ -51,11 +51,6 @@ def main() -> None:
         options.text.write_text(text)
     if options.json:
         options.json.write_text(json.dumps(table.as_json(), indent=1))
-
-
-def _load_alone(path: str, macs: str) -> NetAlone:
-    """Read the traces of a net whose last exit is its only one that counts."""
-    return NetAlone(load_traces(path)["test"].correct[:, -1], int(macs))
 
 
 def _parse() -> argparse.Namespace:
@@ -67,11 +62,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER, help="folder of the idx.gz files")
     parser.add_argument(
         "--alone",
-        nargs=3,
-        metavar=("NAME", "TRACES", "MACS"),
+        nargs=2,
+        metavar=("NAME", "MODEL"),
         action="append",
         default=[],
-        help="a net without exits to show beside them: its name, recorded traces (npz) and multiply-accumulates",
+        help="a net without exits to show beside them: a name and an ONNX file (scripts/train_reference.py --alone)",
     )
     parser.add_argument("--text", type=Path, help="write the table there too")
     parser.add_argument("--json", type=Path, help="write the figures there")

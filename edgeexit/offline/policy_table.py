@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,9 @@ from edgeexit.offline.forecast_quality import (
     forecast_quality,
     predictor_quality,
 )
+from edgeexit.offline.net_alone import NetAlone
 from edgeexit.offline.replay import Costs, Replay, first_right_exit, replay, replay_known_exits, summarise
-from edgeexit.offline.traces import BoolArray, Trace
+from edgeexit.offline.traces import Trace
 from edgeexit.protocols import Workload
 
 FloatArray = NDArray[np.float64]
@@ -64,15 +65,6 @@ class Row:
     exit_index: float
     looks: float
     wall_time_s: float | None = None
-
-
-class NetAlone(NamedTuple):
-    """A net without exits."""
-
-    correct: BoolArray
-    """(S,) whether it is right about each test image."""
-    macs: int
-    """Of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

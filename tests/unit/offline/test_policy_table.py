@@ -9,7 +9,8 @@ from edgeexit.offline.bootstrap import Resamples
 from edgeexit.offline.calibrate import fit_and_calibrate
 from edgeexit.offline.comparison import least_work
 from edgeexit.offline.forecast_quality import constant_quality, engine_quality, forecast_quality, predictor_quality
-from edgeexit.offline.policy_table import NetAlone, policy_table
+from edgeexit.offline.net_alone import NetAlone
+from edgeexit.offline.policy_table import policy_table
 from edgeexit.offline.policy_text import render
 
 EXITS = 4
