@@ -50,6 +50,8 @@ POLICIES: Final = (
     Policy("predictive-exit", "predictive-exit"),
     Policy("check-and-cap", "plan"),
     Policy("thresholds", "plan"),
+    Policy("ensemble", "plan"),
+    Policy("gate", "plan"),
     Policy("forecast", "plan"),
 )
 BOUND: Final = Policy("oracle", "clairvoyant")

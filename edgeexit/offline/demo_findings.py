@@ -18,7 +18,7 @@ STANDARD_ERRORS: Final = 2.0
 """A difference must be as many times its standard error, or it may be these images' chance."""
 ACCURACY_SLACK: Final = 0.01
 """A loss of accuracy beyond this is named as the price; on some hundred images less is chance."""
-_CONTROLS: Final = ("threshold", "thresholds", "check-and-cap")
+_CONTROLS: Final = ("threshold", "thresholds", "ensemble", "check-and-cap")
 """Exit settings without a forecast that run with the governor "plan" too."""
 
 
