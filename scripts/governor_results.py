@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from edgeexit.offline.clairvoyant import clairvoyant_energies
 from edgeexit.offline.fashion_mnist import load_fashion_mnist
 from edgeexit.offline.record import record_fashion_mnist
 from edgeexit.offline.replaying.noise import Noise
-from edgeexit.offline.replaying.results import BoardReplay, save_replays
+from edgeexit.offline.replaying.results import BoardReplay, GovernorRun, save_replays
 from edgeexit.offline.replaying.standing import standings, standings_text
 from edgeexit.offline.replaying.study import FACTORS, StudyOptions, replay_board
 from edgeexit.offline.traces import Trace, load_traces, save_traces
@@ -47,7 +48,9 @@ GOVERNORS = (
 )
 STATIC_SHARES = (0.05, 0.2, 0.4, 0.6)
 NOISES = (0.0, 0.1, 0.3)
-INFERENCES = {"plan": 1_000_000, "predictive-exit": 50_000}
+INFERENCES = 1_000_000
+MISSING = {"plan": 1, "predictive-exit": 20}
+"""Governors that are tried for misses, and by how much fewer inferences each gets."""
 
 
 def main() -> None:
@@ -55,11 +58,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--traces", type=Path, required=True, help="folder of the recorded traces")
+    parser.add_argument("--inferences", type=int, default=INFERENCES, help="of each run of `misses` (1,000,000)")
     parser.add_argument("--json", type=Path, help="folder to write the results to, for `edgeexit report`")
     options = parser.parse_args()
+    make = TABLES[options.table]
+    if options.table == "misses":
+        make = partial(show_misses, inferences=options.inferences)
     replays: list[BoardReplay] = []
     for bundle in BUNDLES:
-        replays += TABLES[options.table](bundle, read_traces(bundle, options.traces)["test"])
+        replays += make(bundle, read_traces(bundle, options.traces)["test"])
     if options.json:
         options.json.mkdir(parents=True, exist_ok=True)
         for bundle in BUNDLES:
@@ -100,13 +107,13 @@ def show_static(name: str, trace: Trace) -> list[BoardReplay]:
     return replays
 
 
-def show_misses(name: str, trace: Trace) -> list[BoardReplay]:
-    """Print misses in a million inferences, with the guard set for the noise."""
+def show_misses(name: str, trace: Trace, *, inferences: int = INFERENCES) -> list[BoardReplay]:
+    """Print misses in so many inferences, with the guard set for the noise."""
     bundle, profile = edgeexit.load_bundle(name), edgeexit.load_profile("jetson-tx2")
     replays = []
-    for relative, rule, (governor, inferences) in product(NOISES, RULES, INFERENCES.items()):
+    for relative, rule, (governor, fewer) in product(NOISES, RULES, MISSING.items()):
         noise = Noise(relative) if relative else None
-        options = StudyOptions(noise=noise, inferences=inferences, optimum=False, deadline_factors=FACTORS)
+        options = StudyOptions(noise=noise, inferences=inferences // fewer, optimum=False, deadline_factors=FACTORS)
         replay = replay_board(bundle, profile, trace, (rule,), (governor,), options)
         for run in replay.runs:
             print(
@@ -123,42 +130,42 @@ def show_misses(name: str, trace: Trace) -> list[BoardReplay]:
 def show_paper(name: str, trace: Trace) -> list[BoardReplay]:
     """Print what exits and clocks save against the stock governor, module and GPU rail."""
     bundle, profile = edgeexit.load_bundle(name), edgeexit.load_profile("jetson-tx2")
-    rules, governors = ("last", "threshold", "thresholds", "forecast"), ("stock", "best-fixed", "plan")
-    replay = replay_board(bundle, profile, trace, rules, governors)
+    ours = tuple(dict.fromkeys(("forecast", str(bundle.read_rules()["recommended"]))))
+    replay = replay_board(bundle, profile, trace, ("last", "threshold", *ours), ("stock", "best-fixed", "plan"))
     table = CostModel(profile, work_scale=replay.work_scale).cost_table(bundle.workload)
     runs = {(run.rule, run.governor, run.deadline_factor): run for run in replay.runs}
     bounds = {(each.rule, each.deadline_factor): each for each in replay.bounds}
     for factor in FACTORS:
-        ours, whole, classic = (
-            runs[place, governor, factor]
-            for place, governor in (("forecast", "plan"), ("last", "stock"), ("threshold", "stock"))
-        )
-        steps = [
-            ("full network, stock", whole),
-            ("threshold exits, stock", classic),
-            ("forecast exits, stock", runs["forecast", "stock", factor]),
-            ("full network, plan", runs["last", "plan", factor]),
-            ("forecast exits, best fixed clock", runs["forecast", "best-fixed", factor]),
-            ("forecast exits, plan", ours),
-        ]
+        whole, classic = runs["last", "stock", factor], runs["threshold", "stock", factor]
         print(f"{name}, deadline {factor:g} x, Jetson TX2; every joule simulated")
-        for title, run in steps:
-            idle_j = run.energy_parts_j["idle"]
-            print(
-                f"  {title:<34}{1e3 * run.energy_j.value:8.1f} mJ ({1e3 * idle_j:.1f} idling), GPU rail "
-                f"{1e3 * run.rail_energy_j['gpu'].value:7.1f} mJ, {run.accuracy.value:.2%} right, "
-                f"{run.misses / run.inferences:.2%} late"
-            )
-        print(f"  bound, these exits known in advance {1e3 * bounds['forecast', factor].clairvoyant_j:7.1f} mJ")
+        _print_run("full network, stock", whole)
+        _print_run("full network, plan", runs["last", "plan", factor])
+        _print_run("threshold exits, stock", classic)
         oracle_j = float(clairvoyant_energies(table, trace.first_agreeing_exit, factor * replay.full_latency_s).mean())
+        for rule in ours:
+            for title, governor in (("stock", "stock"), ("best fixed clock", "best-fixed"), ("plan", "plan")):
+                _print_run(f"{rule} exits, {title}", runs[rule, governor, factor])
+            print(f"  bound, these exits known in advance {1e3 * bounds[rule, factor].clairvoyant_j:7.1f} mJ")
+            for title, other in (("the full network under stock", whole), ("threshold exits under stock", classic)):
+                _print_saving(f"{rule} exits, plan, less than {title}", runs[rule, "plan", factor], other)
         saved = 1.0 - oracle_j / whole.energy_j.value
         print(f"  bound, first exit that agrees known {1e3 * oracle_j:7.1f} mJ, {saved:.1%} less than the first line")
-        for title, other in (("the full network under stock", whole), ("threshold exits under stock", classic)):
-            module = 1.0 - ours.energy_j.value / other.energy_j.value
-            rail = 1.0 - ours.rail_energy_j["gpu"].value / other.rail_energy_j["gpu"].value
-            print(f"  less than {title}: {module:.1%} (GPU rail {rail:.1%})")
     print()
     return [replay]
+
+
+def _print_run(title: str, run: GovernorRun) -> None:
+    print(
+        f"  {title:<34}{1e3 * run.energy_j.value:8.1f} mJ ({1e3 * run.energy_parts_j['idle']:.1f} idling), GPU rail "
+        f"{1e3 * run.rail_energy_j['gpu'].value:7.1f} mJ, {run.accuracy.value:.2%} right, "
+        f"{run.misses / run.inferences:.2%} late"
+    )
+
+
+def _print_saving(title: str, run: GovernorRun, other: GovernorRun) -> None:
+    module = 1.0 - run.energy_j.value / other.energy_j.value
+    rail = 1.0 - run.rail_energy_j["gpu"].value / other.rail_energy_j["gpu"].value
+    print(f"  {title}: {module:.1%} (GPU rail {rail:.1%})")
 
 
 TABLES: dict[str, Callable[[str, Trace], Iterable[BoardReplay]]] = {
