@@ -20,6 +20,8 @@ FULL: Final = "full"
 RISKS: Final = (LABELS, FULL)
 """What is bounded: "labels", the accuracy lost against the full network, by true labels; "full", how often the answer
 is another than the full network's."""
+CERTIFIED: Final = {LABELS: "certified", FULL: "certified-agreement"}
+"""Name in rules.json of the setting that was certified, by risk."""
 FORECASTING: Final = ("prior", "answers")
 """Parameters of exit rules with which they forecast; no answer depends on them."""
 

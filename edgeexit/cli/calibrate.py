@@ -68,6 +68,7 @@ def _take_quantity(unit: str) -> Callable[[click.Context, click.Parameter, str |
     help="Certify a setting that loses less than this; can be given again.",
 )
 @sample_options.confidence
+@sample_options.certify_rule
 @sample_options.against
 @click.option(
     "--budget-macs",
@@ -125,6 +126,7 @@ def command(bundle: str, data: Path, out: Path | None, replace: bool, as_json: b
         max_drops=tuple(sorted(set(asked["max_drops"]))),
         confidence=asked["confidence"],
         against=asked["against"],
+        certify_rule=asked["certify_rule"],
         budgets=_budgets(asked["budget_macs"], asked["budget_latency"], asked["budget_energy"]),
         cost=asked["cost"],
         cost_table=_cost_table(loaded, asked["cost_file"], asked["board"]),

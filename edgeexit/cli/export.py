@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeexit.cli.extras import needing_prepare
-from edgeexit.cli.numbers import FiniteRange
+from edgeexit.cli.setting_options import allowed_drop as allowed_drop_option
+from edgeexit.cli.setting_options import warn_of_missed_drop
 
 if TYPE_CHECKING:
     from edgeexit.bundle import Bundle
@@ -34,17 +35,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Exit setting of the bundle: one whose rule is threshold, check-and-cap, fixed or last.",
 )
-@click.option(
-    "--allowed-drop",
-    type=FiniteRange(min=0.0),
-    default=0.0,
-    show_default=True,
-    metavar="POINTS",
-    help="Accuracy that the exit setting may cost, in percentage points: one of the drops that the "
-    "bundle is calibrated for; `edgeexit info` lists them.",
-)
+@allowed_drop_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(bundle: str, out: Path, exit_rule: str, allowed_drop: float, as_json: bool) -> int:
+def command(bundle: str, out: Path, exit_rule: str, allowed_drop: float | None, as_json: bool) -> int:
     """Write BUNDLE with one exit setting as one ONNX file, for runtimes without edgeexit.
 
     BUNDLE is the name of a bundle that ships (fashion-resnet, fashion-vgg) or the path of a folder. The file holds
@@ -59,6 +52,7 @@ def command(bundle: str, out: Path, exit_rule: str, allowed_drop: float, as_json
         from edgeexit.offline.if_export import export_with_ifs  # noqa: PLC0415
     loaded = edgeexit.load_bundle(bundle)
     written = export_with_ifs(loaded, out, exit_rule=exit_rule, allowed_drop=allowed_drop)
+    warn_of_missed_drop(loaded, exit_rule, allowed_drop)
     click.echo(json.dumps(_document(written), indent=1) if as_json else _text(loaded, written))
     return 0
 

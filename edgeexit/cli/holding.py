@@ -25,7 +25,7 @@ class Held(NamedTuple):
     battery_hours: float | None
     battery_wh: float | None
 
-    def check(self, allowed_drop: float) -> None:
+    def check(self, allowed_drop: float | None) -> None:
         """Refuse options that do not go together.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
@@ -105,13 +106,22 @@ def _exit(bundle: Bundle, exit_: Exit) -> dict[str, Any]:
 
 
 def _rules(bundle: Bundle) -> dict[str, Any] | None:
-    """Return the calibrated settings by name: the rule, and the accuracy drops in points there are."""
+    """Return the calibrated settings by name: the rule, and the accuracy drops in points there are.
+
+    "missed_drops" are those of them that the setting may be expected to exceed.
+    """
+    from edgeexit.exits.settings import missed_drops  # noqa: PLC0415  loads NumPy
+
     rules = bundle.read_rules()
     settings = rules.get("settings")
     if not isinstance(settings, dict):
         return None
     names = {
-        name: {"rule": setting.get("rule"), "allowed_drops": sorted(map(float, setting.get("parameters", {})))}
+        name: {
+            "rule": setting.get("rule"),
+            "allowed_drops": sorted(map(float, setting.get("parameters", {}))),
+            "missed_drops": missed_drops(rules, name),
+        }
         for name, setting in settings.items()
     }
     return {"recommended": rules.get("recommended"), "settings": names}
@@ -213,8 +223,13 @@ def _rules_lines(document: dict[str, Any]) -> list[str]:
     lines = [f"exit settings (recommended: {rules['recommended']}), calibrated for accuracy drops in points of"]
     for name, setting in rules["settings"].items():
         rule = "" if setting["rule"] == name else f" (rule {setting['rule']})"
-        lines.append(f"  {name}{rule}: {', '.join(f'{drop:g}' for drop in setting['allowed_drops'])}")
+        more = f" (loses more than {_listed(setting['missed_drops'])})" if setting["missed_drops"] else ""
+        lines.append(f"  {name}{rule}: {_listed(setting['allowed_drops'])}{more}")
     return lines
+
+
+def _listed(drops: Sequence[float]) -> str:
+    return ", ".join(f"{drop:g}" for drop in drops)
 
 
 def _certificate_lines(document: dict[str, Any]) -> list[str]:

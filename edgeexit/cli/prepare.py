@@ -43,10 +43,11 @@ _DISK_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 @click.option("--cut", "cuts", multiple=True, metavar="TENSOR", help="Put an exit behind it; can be given again.")
 @click.option(
     "--head",
-    type=click.Choice(["ridge", "logistic"]),
+    type=click.Choice(["ridge", "logistic", "conv"]),
     default="logistic",
     show_default=True,
-    help="How heads are fitted; ridge is faster where there are hundreds of classes.",
+    help="How heads are fitted; ridge is faster where there are hundreds of classes, conv trains heads with layers of "
+    "their own (needs PyTorch).",
 )
 @click.option(
     "--place",
@@ -72,6 +73,7 @@ _DISK_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
     help="Accuracy (or agreement) that the certified setting may cost.",
 )
 @sample_options.confidence
+@sample_options.certify_rule
 @click.option("--quantise", is_flag=True, help="Try int8 variants of the segments; what gains nothing is undone.")
 @click.option(
     "--prune",

@@ -14,6 +14,8 @@ import click
 from edgeexit.cli.failures import exit_code, show_error, show_line
 from edgeexit.cli.holding import Held, held_text
 from edgeexit.cli.numbers import FiniteRange
+from edgeexit.cli.setting_options import allowed_drop as allowed_drop_option
+from edgeexit.cli.setting_options import warn_of_missed_drop
 from edgeexit.cli.shadowing import shadow_document, shadow_options, shadow_text
 from edgeexit.errors import DataError, InputError, OptionError
 
@@ -53,15 +55,7 @@ def _number_or_text(value: str) -> int | float | str:
 @click.argument("bundle")
 @click.argument("files", metavar="INPUT...", nargs=-1, required=True)
 @click.option("--exit-rule", metavar="NAME", help="Exit setting of the bundle [default: the one it recommends].")
-@click.option(
-    "--allowed-drop",
-    type=FiniteRange(min=0.0),
-    default=0.0,
-    show_default=True,
-    metavar="POINTS",
-    help="Accuracy that the exit setting may cost, in percentage points: one of the drops that the "
-    "bundle is calibrated for; `edgeexit info` lists them.",
-)
+@allowed_drop_option
 @click.option("--governor", metavar="NAME", default="plan", show_default=True, help="Chooses the clocks.")
 @click.option(
     "--governor-option",
@@ -171,7 +165,7 @@ def command(
     bundle: str,
     files: tuple[str, ...],
     exit_rule: str | None,
-    allowed_drop: float,
+    allowed_drop: float | None,
     governor: str,
     governor_options: dict[str, int | float | str],
     device: str | None,
@@ -219,6 +213,8 @@ def command(
             shadow=shadow_options(shadow),
         )
         stack.enter_context(session)
+        if session.budget is None:
+            warn_of_missed_drop(loaded, exit_rule, allowed_drop)
         demand = _Demand(_thousandth(deadline_ms), _thousandth(energy_budget_mj), frame_rate_hz)
         return _answer_files(session, files, demand, as_json)
 

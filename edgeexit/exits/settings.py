@@ -10,7 +10,8 @@ The file, as `edgeexit.offline.calibrate` writes it::
 
 A setting's name is that of its rule, but for rules that have settings of more than one kind. The inner keys are
 allowed accuracy drops in percentage points below the full network. A parameter "predictor" holds a file name in
-place of the predictor. "chosen_on" says what the rule did on the samples it was chosen on.
+place of the predictor. "chosen_on" says what the rule did on the samples it was chosen on; `"missed": true` stands
+there where no setting of the rule may be expected to keep the drop, and the most accurate one was taken.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edgeexit.registry import load_exit_rule
 
 FORMAT: Final = 1
 PREDICTOR_FILE: Final = "predictor.json"
+MISSED: Final = "missed"
 
 
 class RuleSetting(NamedTuple):
@@ -61,6 +63,53 @@ def make_rule(
         return Last(exit_count)
     setting = rule_parameters(bundle_rules, predictor, name, allowed_drop)
     return load_exit_rule(setting.rule, exit_count, **setting.parameters)
+
+
+def drop_in_use(bundle_rules: Mapping[str, Any], name: str, allowed_drop: float | None) -> float:
+    """Return the accuracy drop that is meant where a user names a setting, in percentage points.
+
+    Args:
+        bundle_rules: A bundle's `rules.json`, empty if it has none.
+        name: Of the setting.
+        allowed_drop: That the user gave; None takes 0, or where the setting is not calibrated for 0, as a certified
+            one or one for a budget, the least that it is calibrated for.
+    """
+    if allowed_drop is not None:
+        return allowed_drop
+    drops = sorted(map(float, bundle_rules.get("settings", {}).get(name, {}).get("parameters", {})))
+    return drops[0] if drops else 0.0
+
+
+def missed_drops(bundle_rules: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    """Return the accuracy drops, ascending, that a setting was calibrated for and may be expected to exceed.
+
+    Bundles that were calibrated before this was written down miss none.
+
+    Args:
+        bundle_rules: A bundle's `rules.json`, empty if it has none.
+        name: Of the setting.
+    """
+    chosen_on = bundle_rules.get("settings", {}).get(name, {}).get("chosen_on", {})
+    return tuple(
+        sorted(
+            float(drop)
+            for drop, figures in chosen_on.items()
+            if isinstance(figures, Mapping) and figures.get(MISSED) is True
+        )
+    )
+
+
+def missed_text(bundle_rules: Mapping[str, Any], name: str, allowed_drop: float) -> str | None:
+    """Say in one line that a setting may be expected to lose more than `allowed_drop` points; None if it may not."""
+    missed = missed_drops(bundle_rules, name)
+    if allowed_drop not in missed:
+        return None
+    kept = sorted(float(drop) for drop in bundle_rules["settings"][name]["parameters"] if float(drop) not in missed)
+    nearest = next((drop for drop in kept if drop > allowed_drop), None)
+    advice = "it keeps none that is calibrated" if nearest is None else f"the nearest drop that it keeps is {nearest:g}"
+    return (
+        f"setting {name!r} loses more than {allowed_drop:g} points however it is set: {advice}; or take another setting"
+    )
 
 
 def rule_parameters(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeexit.bundle.manifest import CLASSES
 from edgeexit.errors import DataError
-from edgeexit.exits.settings import FORMAT
+from edgeexit.exits.settings import FORMAT, MISSED
 from edgeexit.offline.answers import count_answers
 from edgeexit.offline.candidates import (
     Candidate,
@@ -86,7 +86,8 @@ def calibrate(
 ) -> dict[str, Any]:
     """Choose all settings and return a bundle's `rules.json` (its form stands in `edgeexit.exits.settings`).
 
-    Each setting also says what its rule did on the split "select", under "chosen_on".
+    Each setting also says what its rule did on the split "select", under "chosen_on", and there also if none of the
+    rule's settings may be expected to keep the drop.
 
     Args:
         select: The split to choose on. Neither the network nor the predictor may have been trained on it.
@@ -136,22 +137,34 @@ def fit_and_calibrate(
     return predictor, calibrate(traces["select"], workload, predictor, drops=drops, fit=traces["fit"])
 
 
+def setting_names(task: str) -> tuple[str, ...]:
+    """Return the names of the settings that calibration chooses for networks of a task, see `bundle.manifest.TASKS`."""
+    names = (*_SIMPLE, *_FITTED, "fixed", "forecast", IN_TURN)
+    return tuple(name for name in names if name not in _left_out(task))
+
+
 class _Chosen(NamedTuple):
     rule: str
     parameters: Mapping[float, Mapping[str, Any]]
     """By allowed drop."""
+    missed: frozenset[float] = frozenset()
+    """Drops that no candidate may be expected to keep: the most accurate one was taken for them."""
+
+
+def _left_out(task: str) -> frozenset[str]:
+    return _OF_SINGLE_CLASSES if task != CLASSES else frozenset()
 
 
 def _choose_simple(trace: Trace, costs: Costs, truth: Truth, drops: Sequence[float]) -> dict[str, _Chosen]:
     """Choose all settings that need no predictor."""
-    left_out = _OF_SINGLE_CLASSES if trace.task != CLASSES else frozenset()
+    left_out = _left_out(trace.task)
     chosen = {}
     for name, (rule, candidates) in _SIMPLE.items():
         if name not in left_out:
-            chosen[name] = _Chosen(rule, _choose_each(list(candidates(trace, costs, truth.expected)), truth, drops))
+            chosen[name] = _choose_each(rule, list(candidates(trace, costs, truth.expected)), truth, drops)
     for name, (rule, fitted) in _FITTED.items():
         if name not in left_out:
-            chosen[name] = _Chosen(rule, _choose_each(list(fitted(trace, costs, truth)), truth, drops))
+            chosen[name] = _choose_each(rule, list(fitted(trace, costs, truth)), truth, drops)
     return chosen
 
 
@@ -162,8 +175,8 @@ def _choose_forecasts(
     offered = list(forecast_candidates(select, costs, truth, ForecastTable(predictor, select)))
     in_turn = [candidate for candidate in offered if candidate.parameters["reach"] == 0.0]
     return {
-        "forecast": _Chosen("forecast", _choose_each(offered, truth, drops)),
-        IN_TURN: _Chosen("forecast", _choose_each(in_turn, truth, drops)),
+        "forecast": _choose_each("forecast", offered, truth, drops),
+        IN_TURN: _choose_each("forecast", in_turn, truth, drops),
     }
 
 
@@ -186,10 +199,11 @@ def choose(candidates: Iterable[Candidate], lowest: float) -> Mapping[str, Any]:
     return min(enough, key=lambda candidate: (candidate.cost, -candidate.accuracy)).parameters
 
 
-def _choose_each(
-    candidates: Sequence[Candidate], truth: Truth, drops: Sequence[float]
-) -> dict[float, Mapping[str, Any]]:
-    return {drop: choose(candidates, truth.accuracy - max(drop, LEAST_DROP) / 100) for drop in drops}
+def _choose_each(rule: str, candidates: Sequence[Candidate], truth: Truth, drops: Sequence[float]) -> _Chosen:
+    lowest = {drop: truth.accuracy - max(drop, LEAST_DROP) / 100 for drop in drops}
+    best = max(candidate.accuracy for candidate in candidates)
+    chosen = {drop: choose(candidates, accuracy) for drop, accuracy in lowest.items()}
+    return _Chosen(rule, chosen, frozenset(drop for drop, accuracy in lowest.items() if best < accuracy))
 
 
 def _measure(choice: _Chosen, predictor: Mapping[str, Any] | None, trace: Trace, workload: Workload) -> dict[str, Any]:
@@ -207,6 +221,7 @@ def _measure(choice: _Chosen, predictor: Mapping[str, Any] | None, trace: Trace,
             "macs_share": round(summary.macs_share, 6),
             "looks": round(summary.looks, 4),
             **early_agreement(run, trace),
+            **({MISSED: True} if drop in choice.missed else {}),
         }
     return {"rule": choice.rule, "parameters": parameters, "chosen_on": chosen_on}
 

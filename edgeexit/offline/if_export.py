@@ -64,7 +64,7 @@ class IfExport:
 
 
 def export_with_ifs(
-    bundle: Bundle, out: Path, *, exit_rule: str | None = "thresholds", allowed_drop: float = 0.0
+    bundle: Bundle, out: Path, *, exit_rule: str | None = "thresholds", allowed_drop: float | None = None
 ) -> IfExport:
     """Write `bundle` with one of its calibrated settings as one ONNX file.
 
@@ -73,7 +73,8 @@ def export_with_ifs(
         out: File to write; what was there is replaced once the new one has been checked.
         exit_rule: Name of a setting whose rule is "threshold", "check-and-cap", "fixed" or "last"; None takes the
             one that the bundle recommends.
-        allowed_drop: Accuracy that the setting may cost, in points.
+        allowed_drop: Accuracy that the setting may cost, in points; None takes 0, or the least that it is calibrated
+            for.
 
     Ensures:
         ONNX's checker and ONNX Runtime take the file, and on a made-up input it says what the bundle's graph says.

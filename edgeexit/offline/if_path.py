@@ -8,13 +8,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from edgeexit.bundle import Bundle
+from edgeexit.bundle.certificates import CERTIFIED
 from edgeexit.errors import OptionError
 from edgeexit.exits.last import Last
-from edgeexit.exits.settings import RuleSetting, rule_parameters
+from edgeexit.exits.settings import RuleSetting, drop_in_use, rule_parameters
 from edgeexit.protocols import CombinesLooks, Evidence, ExitRule, Look
 from edgeexit.registry import load_exit_rule
 
 RECOMMENDED: Final = "recommended"
+_CERTIFY_ANOTHER: Final = "; for a certified one calibrate again with --certify-rule thresholds"
 
 
 class LookAt(NamedTuple):
@@ -25,13 +27,13 @@ class LookAt(NamedTuple):
     """It answers if its largest probability is at least this; None: in any case."""
 
 
-def find_path(bundle: Bundle, exit_rule: str | None, allowed_drop: float) -> tuple[LookAt, ...]:
+def find_path(bundle: Bundle, exit_rule: str | None, allowed_drop: float | None) -> tuple[LookAt, ...]:
     """Return the exits that a calibrated setting looks at, one after the other; the last answers in any case.
 
     Args:
         bundle: The bundle.
         exit_rule: Name of the setting, None for the one that the bundle recommends.
-        allowed_drop: Accuracy that it may cost, in points.
+        allowed_drop: Accuracy that it may cost, in points; None takes 0, or the least that it is calibrated for.
 
     Raises:
         OptionError: If there is no such setting, or its rule asks for more than thresholds on each exit's confidence.
@@ -41,7 +43,8 @@ def find_path(bundle: Bundle, exit_rule: str | None, allowed_drop: float) -> tup
     if name == Last.name:
         setting = RuleSetting(Last.name, {})
     else:
-        setting = rule_parameters(rules, bundle.read_predictor(), name, allowed_drop)
+        drop = drop_in_use(rules, name, allowed_drop)
+        setting = rule_parameters(rules, bundle.read_predictor(), name, drop)
     threshold_of = _threshold_reader(setting, name, rules)
     rule = load_exit_rule(setting.rule, bundle.exit_count, **setting.parameters)
     if isinstance(rule, CombinesLooks):
@@ -67,6 +70,7 @@ def _threshold_reader(setting: RuleSetting, name: str, rules: Mapping[str, Any])
         raise OptionError(
             f"setting {name!r} has the rule {setting.rule!r}, and only rules that compare each exit's confidence with "
             f"a threshold can be written with If: {', '.join(_KNOWN)}; settings here that can: {_exportable(rules)}"
+            f"{_CERTIFY_ANOTHER if name in CERTIFIED.values() else ''}"
         )
     unknown = sorted(set(setting.parameters) - known)
     if unknown:

@@ -154,7 +154,7 @@ def read_image(path: Path, preprocess: Preprocess) -> NDArray[np.uint8]:
             if not file.mode.startswith(_DEEP_PIXELS):
                 return _to_pixels(from_pillow, from_pillow.ImageOps.exif_transpose(file), preprocess)
     except Exception as error:  # Pillow's decoders raise nearly everything for a damaged file
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
+        raise _damaged_image(path, error) from error
     raise DataError(f"{path} has more than 8 bits a channel: save it with 8, or give its values as .npy")
 
 
@@ -170,7 +170,11 @@ def check_image(path: Path) -> None:
         with from_pillow.Image.open(path):
             pass
     except Exception as error:  # as above
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
+        raise _damaged_image(path, error) from error
+
+
+def _damaged_image(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read as an image ({error}): mend or remove it")
 
 
 def _channels_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -60,8 +60,9 @@ class Session:
         governor: From `edgeexit.load_governor`; None leaves the clocks as they are.
         exit_rule: A rule, the name of one of the bundle's calibrated settings ("threshold", "forecast", ...), or
             None for the setting that the bundle recommends.
-        allowed_drop: Accuracy that the calibrated setting may cost, in points: one that the bundle has. With a
-            `budget` the setting is not fixed: `max_drop` bounds it.
+        allowed_drop: Accuracy that the calibrated setting may cost, in points: one that the bundle has. None takes 0,
+            or where the setting has none for 0, as a certified one, its least. With a `budget` the setting is not
+            fixed: `max_drop` bounds it.
         threads: Threads for ONNX Runtime in all.
         providers: ONNX Runtime execution providers, the preferred first; the CPU by default.
         optimise: Optimise the whole graph on this device first, and keep the result in `cache_dir`.
@@ -99,7 +100,7 @@ class Session:
         governor: Governor | None = None,
         *,
         exit_rule: ExitRule | str | None = None,
-        allowed_drop: float = 0.0,
+        allowed_drop: float | None = None,
         threads: int = 1,
         providers: Sequence[str] | None = None,
         optimise: bool = True,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeexit.errors import OptionError
 from edgeexit.exits.last import Last
-from edgeexit.exits.settings import make_rule
+from edgeexit.exits.settings import drop_in_use, make_rule
 from edgeexit.runtime.agreement import Expected
 
 if TYPE_CHECKING:
@@ -30,20 +30,21 @@ class Setting(NamedTuple):
     """How many of these exited early, and for how many of them the full network says the same; None if not known."""
 
 
-def one_setting(bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float) -> Setting:
+def one_setting(bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float | None) -> Setting:
     """Return the setting that a user asked for.
 
     Args:
         bundle: The bundle.
         rule: A rule, the name of a setting, or None for the one the bundle recommends.
-        allowed_drop: Accuracy that it may cost, in points.
+        allowed_drop: Accuracy that it may cost, in points; None for 0, or the least that it is calibrated for.
 
     Raises:
         OptionError: If the bundle has no such setting.
     """
     rules = bundle.read_rules()
-    made = make_rule(rule, bundle.exit_count, rules, bundle.read_predictor(), allowed_drop)
     name = rules.get("recommended") if rule is None else rule
+    allowed_drop = drop_in_use(rules, name, allowed_drop) if isinstance(name, str) else 0.0
+    made = make_rule(rule, bundle.exit_count, rules, bundle.read_predictor(), allowed_drop)
     if not isinstance(name, str) or name not in rules.get("settings", {}):
         return Setting(made, None, None, None)
     chosen = rules["settings"][name].get("chosen_on", {}).get(f"{allowed_drop:g}", {})
@@ -51,14 +52,14 @@ def one_setting(bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float
 
 
 def settings_along(
-    bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float, max_drop: float | None
+    bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float | None, max_drop: float | None
 ) -> list[Setting]:
     """Return the settings of one rule from the most accurate to the cheapest, each cheaper than those before.
 
     Args:
         bundle: The bundle.
         rule: The name of a setting, or None for the one the bundle recommends.
-        allowed_drop: Must be 0: the drop is not fixed here.
+        allowed_drop: Must be 0 or None: the drop is not fixed here.
         max_drop: The largest accuracy drop that is allowed, in points; None for all that were calibrated.
 
     Raises:

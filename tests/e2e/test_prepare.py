@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 
 import digits_network
@@ -12,9 +13,13 @@ from onnx import helper
 
 import edgeexit
 from edgeexit.cli import main
+from edgeexit.offline.data import load_samples
 from edgeexit.offline.fit import fit_predictor
+from edgeexit.offline.known_samples import new_samples
 from edgeexit.offline.preparing.preparation import Worth
 from edgeexit.offline.preparing.prepare import work_path
+from edgeexit.offline.preparing.shrinking import Shrunk
+from edgeexit.offline.preparing.sources import describe_network
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +139,13 @@ def test_a_cut_that_is_none_is_refused_with_the_nearest_names(model, arrays, out
 
 
 @pytest.mark.usefixtures("quickly")
+def test_the_bundle_knows_the_half_of_the_samples_that_its_exits_were_made_from(model, arrays, out):
+    assert prepare(model, arrays, out, "--cut", "relu1") == 0
+    bundle = edgeexit.load_bundle(out)
+    assert len(new_samples(bundle, load_samples(arrays, bundle.inputs))) == 600
+
+
+@pytest.mark.usefixtures("quickly")
 def test_the_user_names_the_number_of_exits(model, arrays, out):
     assert prepare(model, arrays, out, "--exits", 1) == 0
     assert len(behind(out)) == 1
@@ -160,6 +172,28 @@ def test_segments_are_tried_in_int8(model, arrays, out, capsys):
     report = capsys.readouterr().out
     assert "Compression:\n  quantise: " in report
     assert report.count("  segment ") >= 2
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_compressed_network_is_compared_with_the_model_as_it_was_given(model, arrays, out, monkeypatch, capsys):
+    monkeypatch.setattr("edgeexit.offline.preparing.prepare.compress_network", compress_badly)
+    assert prepare(model, arrays, out, "--cut", "relu1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if line.startswith("Accuracy on the same samples: the model as you gave it ")]
+    given, full, _setting = map(float, re.findall(r"([0-9.]+)%", line))
+    assert "the full network (compressed) " in line
+    assert full < given
+
+
+def compress_badly(network, _bench):
+    """Return the network with a last layer that says 0 too often, as if a compression step had made it."""
+    model = onnx.ModelProto()
+    model.CopyFrom(network.model)
+    (bias,) = [weight for weight in model.graph.initializer if weight.name == "b4"]
+    values = onnx.numpy_helper.to_array(bias).copy()
+    values[0] += 10
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, "b4"))
+    return Shrunk(network=describe_network(model), changed=True, lines=("prune: kept",), quantise_segments=False)
 
 
 @pytest.mark.usefixtures("quickly")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgeexit.offline.graph.cut_candidates import CutCandidate
-    from edgeexit.offline.heads.linear import LinearHead
+    from edgeexit.offline.heads.conv_head import Head
     from edgeexit.runtime.engine import Program
 
     Inputs = Mapping[str, NDArray[Any]]
@@ -60,7 +60,7 @@ def measure_segments(
 def time_heads(
     model: Any,
     candidates: Sequence[CutCandidate],
-    heads: Sequence[LinearHead],
+    heads: Sequence[Head],
     inputs: Inputs,
     *,
     side_inputs: Sequence[str] | None = None,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edgeexit.bundle.certificates import FORECASTING, Certificate
-from edgeexit.errors import DataError
+from edgeexit.bundle.certificates import CERTIFIED, FORECASTING, Certificate
+from edgeexit.errors import DataError, OptionError
 from edgeexit.exits.forecast import Forecast
 from edgeexit.offline.answers import count_answers
+from edgeexit.offline.calibrate import setting_names
 from edgeexit.offline.early_answers import early_agreement
-from edgeexit.offline.guarantee.certify import SETTING, Certified, NotEnough, certify, check_apart
+from edgeexit.offline.guarantee.certify import Certified, NotEnough, certify, check_apart
 from edgeexit.offline.guarantee.counts import run_setting
 from edgeexit.offline.guarantee.paths import Bound, SettingPath, find_path
 from edgeexit.offline.replay import answer_shares, summarise
@@ -40,6 +41,16 @@ class CertifiedRules(NamedTuple):
     proofs: tuple[Proof, ...]
 
 
+def check_certify_rule(name: str | None, task: str) -> None:
+    """Check that a setting that shall be certified is one that calibration chooses for networks of a task.
+
+    Raises:
+        OptionError: If it is not; the message names those that are.
+    """
+    if name is not None and name not in setting_names(task):
+        raise OptionError(f"there is no setting {name!r} to certify here; there are: {_listed(setting_names(task))}")
+
+
 def certify_rules(
     rules: Mapping[str, Any],
     predictor: Mapping[str, Any] | None,
@@ -51,9 +62,10 @@ def certify_rules(
     data_sha256: str | None = None,
     date: str | None = None,
     whole: int | None = None,
+    certify_rule: str | None = None,
     progress: Callable[[str, float], None] = lambda _what, _done: None,
 ) -> CertifiedRules:
-    """Certify a setting for each bound and add it to the rules, under the name in `certify.SETTING`.
+    """Certify a setting for each bound and add it to the rules, under the name in `certificates.CERTIFIED`.
 
     Args:
         rules: In the form of rules.json, chosen on the split "select".
@@ -66,12 +78,16 @@ def certify_rules(
             trace is taken, and the traces themselves are checked.
         date: As 2026-01-31; today by default.
         whole: How many samples were divided into parts, of which "certify" is one; for messages.
+        certify_rule: The setting whose variants are certified; None takes the one that is likely to end cheapest.
         progress: Told what is done, and which share of all.
 
     Raises:
         DataError: If samples of "certify" are in "select" too, or a split is missing.
-        OptionError: If a bound is out of its range.
+        OptionError: If a bound is out of its range, or there is no such setting.
     """
+    if certify_rule is not None and certify_rule not in rules["settings"]:
+        raise OptionError(f"there is no setting {certify_rule!r} to certify; there are: {_listed(rules['settings'])}")
+    asked = None if certify_rule is None else (certify_rule,)
     if not {"select", "certify"} <= set(traces):
         raise DataError(f"a certificate needs the splits 'select' and 'certify', there are {sorted(traces)}")
     select, test = traces["select"], traces["certify"]
@@ -81,7 +97,7 @@ def certify_rules(
     certificates: list[Certificate] = []
     proofs: list[Proof] = []
     for bound in bounds:
-        names = (proofs[0].path.name,) if proofs else None  # a setting in rules.json is of one rule
+        names = (proofs[0].path.name,) if proofs else asked  # a setting in rules.json is of one rule
         path = find_path(
             rules, predictor, select, workload, bound, test_samples=len(test), names=names, progress=progress
         )
@@ -103,6 +119,10 @@ def certify_rules(
     return CertifiedRules({**rules, "settings": settings}, tuple(certificates), tuple(proofs))
 
 
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
 def _add(
     settings: dict[str, Any], path: SettingPath, found: Certified, rules: Mapping[str, Any], select: Trace
 ) -> None:
@@ -117,7 +137,7 @@ def _add(
     if path.rule == Forecast.name and FORECASTING[1] in like:  # other rules forecast with the prior alone
         resolved = {**parameters, "predictor": path.predictor}
         parameters["answers"] = count_answers(resolved, parameters["prior"], select)
-    name = SETTING[found.certificate.risk]
+    name = CERTIFIED[found.certificate.risk]
     entry = settings.get(name, {"parameters": {}, "chosen_on": {}})
     figures = {
         "samples": len(select),

@@ -15,15 +15,13 @@ from math import ceil
 from typing import Any, Final, NamedTuple
 
 from edgeexit import __version__
-from edgeexit.bundle.certificates import LABELS, Certificate, parameters_sha256
+from edgeexit.bundle.certificates import CERTIFIED, LABELS, Certificate, parameters_sha256
 from edgeexit.errors import DataError, OptionError
 from edgeexit.offline.guarantee.counts import Counts, against, count_setting
 from edgeexit.offline.guarantee.p_values import METHODS, least_samples, samples_needed
 from edgeexit.offline.guarantee.paths import Bound, SettingPath
 from edgeexit.offline.traces import Trace
 
-SETTING: Final = {"labels": "certified", "full": "certified-agreement"}
-"""Name in rules.json of the setting that was certified, by risk."""
 _MOST_SAMPLES: Final = 10_000_000
 
 
@@ -151,7 +149,7 @@ def certify(
         return NotEnough(len(trace), _needed(tests[0], bound), bound, tests[0], whole)
     step = passed - 1
     certificate = Certificate(
-        setting=SETTING[risk],
+        setting=CERTIFIED[risk],
         allowed_drop=max_drop,
         rule=path.rule,
         risk=risk,

@@ -24,11 +24,12 @@ from edgeexit.offline.data import check_disjoint, check_labels, split_samples
 from edgeexit.offline.early_answers import early_agreement
 from edgeexit.offline.guarantee import budget as budgets
 from edgeexit.offline.guarantee.budget import Budget, BudgetCheck, BudgetSetting, PieceCosts
-from edgeexit.offline.guarantee.certified_rules import Proof, certify_rules
+from edgeexit.offline.guarantee.certified_rules import Proof, certify_rules, check_certify_rule
 from edgeexit.offline.guarantee.certify import NotEnough, check_bound, check_samples
 from edgeexit.offline.guarantee.counts import Counts, against, count_setting, join_traces, run_setting
 from edgeexit.offline.guarantee.paths import Bound
 from edgeexit.offline.guarantee.time_costs import time_workload, with_macs
+from edgeexit.offline.known_samples import new_samples
 from edgeexit.offline.record import record_trace
 from edgeexit.offline.replay import answer_shares, summarise
 from edgeexit.offline.traces import Trace
@@ -53,6 +54,8 @@ class CalibrateOptions:
         max_drops: What may be lost, in points, one certificate for each; none if there are none.
         confidence: Of each certificate.
         against: "labels" or "full"; None: "labels" where the samples have some.
+        certify_rule: Name of the setting whose variants are certified; None takes the one that is likely to end
+            cheapest.
         budgets: Mean costs to keep, at most one.
         cost: What settings are chosen by: "macs", or "time" at the fastest point of the cost table.
         cost_table: Of this bundle on a board; needed for time and for budgets of latency and energy.
@@ -62,6 +65,7 @@ class CalibrateOptions:
     max_drops: tuple[float, ...] = ()
     confidence: float = 0.95
     against: str | None = None
+    certify_rule: str | None = None
     budgets: tuple[Budget, ...] = ()
     cost: str = MACS
     cost_table: CostTable | None = None
@@ -133,19 +137,21 @@ def recalibrate(
 
     Args:
         bundle: With or without rules; those it has do not count.
-        samples: That its network was not trained on.
+        samples: That its network was not trained on. Those that its heads and exits were made from are left out.
         options: What is asked for.
         progress: Told what is done, and which share of all.
         tell: Told what looks wrong with the samples, as soon as that is known.
 
     Raises:
         DataError: If the samples are too few, for the parts or for what is to be certified, or have no labels that
-            fit; the message says how many are needed.
-        OptionError: If the options contradict each other.
+            fit; the message says how many are needed. If none is new to the heads.
+        OptionError: If the options contradict each other, or the setting to certify is none for such a network.
     """
     risk = options.against or (LABELS if samples.labels is not None else FULL)
+    samples = _without_known(bundle, samples, tell)
     if risk == LABELS:
         check_labels(samples, bundle.class_count)
+    check_certify_rule(options.certify_rule, bundle.task)
     parts = split_samples(samples, SHARES, seed=options.seed, at_least=FEWEST_SAMPLES)
     check_disjoint(parts)
     bounds = [Bound(max_drop, options.confidence, risk) for max_drop in options.max_drops]
@@ -194,7 +200,7 @@ def calibrate_traces(
     bounds = [Bound(max_drop, options.confidence, risk) for max_drop in options.max_drops]
     certified = certify_rules(
         rules, predictor, traces, workload, bounds, network_sha256=network, data_sha256=data_sha256,
-        whole=sum(map(len, traces.values())),
+        whole=sum(map(len, traces.values())), certify_rule=options.certify_rule,
         progress=lambda what, done: progress(what, 0.4 + 0.5 * done),
     )  # fmt: skip
     for proof in certified.proofs:
@@ -246,6 +252,24 @@ def record_parts(
         done += len(part)
         progress(done / whole)
     return traces
+
+
+def _without_known(bundle: Bundle, samples: Samples, tell: Callable[[str], None]) -> Samples:
+    """Leave out the samples that the heads were fitted to, on which they look better than they are."""
+    new = new_samples(bundle, samples)
+    known = len(samples) - len(new)
+    if not known:
+        return samples
+    if not len(new):
+        raise DataError(
+            f"the bundle's heads and exits were made from all of these {known:,} samples, on which they look better "
+            "than they are: give others"
+        )
+    tell(
+        f"{known:,} of the {len(samples):,} samples are left out: the bundle's heads and exits were made from them, so "
+        "they would look better than they are"
+    )
+    return samples.take(new)
 
 
 def _check_sizes(parts: Mapping[str, Samples], bounds: Sequence[Bound]) -> None:

@@ -11,17 +11,19 @@ from onnx import TensorProto, helper
 
 from edgeexit.errors import GraphError
 from edgeexit.offline.graph.shapes import infer_values
+from edgeexit.offline.heads.conv_head import ConvHead, append_conv_head
+from edgeexit.offline.heads.maps import append_map
 from edgeexit.offline.heads.nodes import Nodes
 from edgeexit.offline.heads.pooling import append_pooling
 
 if TYPE_CHECKING:
     from edgeexit.offline.graph.cut_candidates import CutCandidate
-    from edgeexit.offline.heads.linear import LinearHead
+    from edgeexit.offline.heads.conv_head import Head
 
 PREFIX = "edgeexit/head"
 
 
-def attach_heads(model: Any, candidates: Sequence[CutCandidate], heads: Sequence[LinearHead]) -> Any:
+def attach_heads(model: Any, candidates: Sequence[CutCandidate], heads: Sequence[Head]) -> Any:
     """Return a copy of `model` with one more output for each head, ready for `split_model`.
 
     Args:
@@ -63,8 +65,11 @@ def output_names(count: int) -> tuple[str, ...]:
     return tuple(f"{PREFIX}{index}/scores" for index in range(count))
 
 
-def _attach(model: Any, index: int, head: LinearHead, element_type: int) -> None:
+def _attach(model: Any, index: int, head: Head, element_type: int) -> None:
     nodes = Nodes(model, f"{PREFIX}{index}")
+    if isinstance(head, ConvHead):
+        append_conv_head(nodes, head, append_map(nodes, head.pooling, element_type=element_type))
+        return
     features = append_pooling(nodes, head.pooling, element_type=element_type)
     weights = nodes.constant("weights", head.weights.astype(np.float32, copy=False))
     if head.centre is not None:

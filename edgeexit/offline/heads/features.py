@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from edgeexit.bundle.manifest import CLASSES
 from edgeexit.errors import DataError
+from edgeexit.offline.heads.linear import LinearHead
 from edgeexit.offline.traces import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeexit.offline.heads.linear import LinearHead
+    from edgeexit.offline.heads.conv_head import Head
+    from edgeexit.offline.heads.maps import RecordedMaps
     from edgeexit.offline.heads.pooling import Pooling
     from edgeexit.offline.traces import IntArray
 
@@ -30,27 +32,45 @@ class Features:
         pooled: (S, F) float32 for each of K candidates; views into one array, which may lie in a file.
         logits: (S, C) float32 of the network's own output; the logarithm of the probabilities where it returns those.
         poolings: How the features of each candidate are made.
+        maps: For each candidate what a head with layers of its own reads, None where there is none; empty if none was
+            asked for.
     """
 
     pooled: tuple[FloatArray, ...]
     logits: FloatArray
     poolings: tuple[Pooling, ...]
+    maps: tuple[RecordedMaps | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.logits)
 
     def take(self, indices: IntArray) -> Features:
         """Return the samples at `indices`, in that order, copied into memory."""
-        return Features(tuple(part[indices] for part in self.pooled), self.logits[indices], self.poolings)
+        maps = tuple(None if m is None else m.take(indices) for m in self.maps)
+        return Features(tuple(part[indices] for part in self.pooled), self.logits[indices], self.poolings, maps)
 
     def keep(self, candidates: Sequence[int]) -> Features:
         """Return the features at the candidates of these indices alone; nothing is copied."""
         pooled = tuple(self.pooled[i] for i in candidates)
-        return Features(pooled, self.logits, tuple(self.poolings[i] for i in candidates))
+        maps = tuple(self.maps[i] for i in candidates) if self.maps else ()
+        return Features(pooled, self.logits, tuple(self.poolings[i] for i in candidates), maps)
+
+    def logits_at(self, candidate: int, head: Head) -> FloatArray:
+        """Return (S, C) float32 what a head says at a candidate.
+
+        Raises:
+            DataError: If it reads maps, and none were recorded there.
+        """
+        if isinstance(head, LinearHead):
+            return head.logits(self.pooled[candidate])
+        maps = self.maps[candidate] if self.maps else None
+        if maps is None:
+            raise DataError(f"the head at {head.pooling.tensor!r} reads maps, and none were recorded there")
+        return head.logits(maps)
 
 
 def trace_of(
-    features: Features, heads: Sequence[LinearHead], labels: NDArray[Any] | None = None, *, task: str = CLASSES
+    features: Features, heads: Sequence[Head], labels: NDArray[Any] | None = None, *, task: str = CLASSES
 ) -> Trace:
     """Return what a network with these heads says about the samples, without running it again.
 
@@ -66,7 +86,7 @@ def trace_of(
     """
     if len(heads) != len(features.pooled):
         raise DataError(f"{len(heads)} heads were given for features at {len(features.pooled)} candidates")
-    early = [head.logits(part) for head, part in zip(heads, features.pooled, strict=True)]
+    early = [features.logits_at(index, head) for index, head in enumerate(heads)]
     logits = np.stack([*early, features.logits], axis=1)
     return labelled_trace(logits, labels, task)
 

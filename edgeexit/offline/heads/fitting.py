@@ -78,7 +78,7 @@ def fit_heads(
         raise DataError(f"{len(wanted)} targets were given for the features of {len(features)} samples")
     if len(wanted) < FEWEST_SAMPLES:
         raise DataError(f"heads need at least {FEWEST_SAMPLES} samples to be fitted on, there are {len(wanted)}")
-    parts = _hold_out(wanted.groups, seed)
+    parts = hold_out(wanted.groups, seed)
     pairs = list(zip(features.pooled, features.poolings, strict=True))
     with threadpool_limits(1):
         bar = tqdm(pairs, desc=f"{kind} heads", unit="head", disable=not progress)
@@ -109,8 +109,13 @@ class _Scaling:
         return weights, bias, centre
 
 
-def _hold_out(groups: IntArray, seed: int) -> tuple[IntArray, IntArray]:
-    """Return the samples to fit and those to choose on: of each group every fourth, drawn at random."""
+def hold_out(groups: IntArray, seed: int) -> tuple[IntArray, IntArray]:
+    """Return the samples to fit and those to choose on: of each group every fourth, drawn at random.
+
+    Args:
+        groups: (S,) the group of each sample; of more than 8,000 samples so many are drawn.
+        seed: Of the draw.
+    """
     random = np.random.default_rng(seed).permutation(len(groups))[:_MOST_TO_CHOOSE]
     order = random[np.argsort(groups[random], kind="stable")]
     held = np.arange(len(order)) % _HELD_OUT == _HELD_OUT - 1

@@ -32,6 +32,9 @@ class Rows(Protocol):
     def join(self) -> FloatArray:
         """Return all rows (S, T), once all batches are there."""
 
+    def read(self) -> FloatArray:
+        """Return the rows again that `join` returned; those in a file are mapped into memory anew."""
+
 
 class RowsInMemory:
     """Rows of a pass that cannot be resumed.
@@ -59,6 +62,8 @@ class RowsInMemory:
         """Return the one array that there is."""
         assert self._rows is not None, "a pass has at least one sample"
         return self._rows
+
+    read = join
 
 
 class RowsInFolder:
@@ -109,7 +114,11 @@ class RowsInFolder:
             self._write_whole(whole)
         for batch in range(len(self._sizes)):
             self._path(batch).unlink(missing_ok=True)
-        return np.asarray(np.load(whole, mmap_mode="r", allow_pickle=False))
+        return self.read()
+
+    def read(self) -> FloatArray:
+        """Return the file's rows, mapped into memory; what was read of them is given back with the last reference."""
+        return np.asarray(np.load(self._folder / _WHOLE, mmap_mode="r", allow_pickle=False))
 
     def _write_whole(self, whole: Path) -> None:
         """Write by ordinary calls: a full disk under a mapped file would kill the process."""

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from edgeexit.beside import write_beside
 from edgeexit.errors import GraphError
 from edgeexit.offline.graph.split import split_model
-from edgeexit.offline.heads import Features, LinearHead, attach_heads, fit_heads, record_features, trace_of
+from edgeexit.offline.heads import Features, Head, LinearHead, attach_heads, fit_heads, record_features, trace_of
 from edgeexit.offline.preparing.judging import spread
+from edgeexit.offline.preparing.options import CONV
 from edgeexit.offline.preparing.sources import MULTI_LABEL
 from edgeexit.offline.record import record_trace
 
@@ -23,25 +24,32 @@ if TYPE_CHECKING:
 
     from edgeexit.bundle import Bundle
     from edgeexit.offline.graph.cut_candidates import CutCandidate
+    from edgeexit.offline.heads.conv_plan import ConvPlan
     from edgeexit.offline.preparing.bench import Bench
     from edgeexit.offline.preparing.sources import Material, Network
     from edgeexit.offline.traces import Trace
 
 CHECKED_SAMPLES = 32
 """Samples on which the finished bundle is compared with what its heads were said to say."""
+DEFAULT_LINEAR = "logistic"
+"""The linear head beside one with layers of its own."""
 TOLERANCE = 1e-3
 """Of a logit, in parts of the largest: graph optimisation changes the last bits."""
 
 
-def record_parts(network: Network, places: Sequence[CutCandidate], bench: Bench) -> dict[str, Features]:
-    """Run the network once over all samples, part by part."""
-    made_from = network.digest, [str(place) for place in places]
+def record_parts(
+    network: Network, places: Sequence[CutCandidate], plans: Sequence[ConvPlan | None], bench: Bench
+) -> dict[str, Features]:
+    """Run the network once over all samples, part by part; with maps at the places that have plans."""
+    maps = [None if plan is None else plan.pooling for plan in plans]
+    made_from = network.digest, [str(place) for place in places], *map(str, maps)
     return {
         part: record_features(
             network.model,
             places,
             samples,
             task=bench.material.task,
+            maps=maps,
             progress=bench.progress,
             store=bench.work.folder(f"features-{part}", bench.key(*made_from)),
         )
@@ -50,8 +58,8 @@ def record_parts(network: Network, places: Sequence[CutCandidate], bench: Bench)
 
 
 def fit_all_heads(network: Network, features: Features, bench: Bench) -> tuple[LinearHead, ...]:
-    """Fit a head at every place, one after the other; each that is finished is kept."""
-    targets = _targets(features, bench.material)
+    """Fit a linear head at every place, one after the other; each that is finished is kept."""
+    targets = head_targets(features, bench.material)
     count = len(features.poolings)
     bar = tqdm(range(count), desc="heads", unit="head", disable=not bench.progress)
     return tuple(_fit_head(network, features.keep([index]), targets, bench) for index in bar)
@@ -59,10 +67,10 @@ def fit_all_heads(network: Network, features: Features, bench: Bench) -> tuple[L
 
 def _fit_head(network: Network, features: Features, targets: NDArray[Any], bench: Bench) -> LinearHead:
     (pooling,) = features.poolings
-    options = bench.options
+    options, kind = bench.options, DEFAULT_LINEAR if bench.options.head == CONV else bench.options.head
 
     def fit() -> Mapping[str, NDArray[Any]]:
-        (head,) = fit_heads(features, targets, kind=options.head, task=bench.material.task, seed=options.seed)
+        (head,) = fit_heads(features, targets, kind=kind, task=bench.material.task, seed=options.seed)
         return {
             "weights": head.weights,
             "bias": head.bias,
@@ -70,13 +78,13 @@ def _fit_head(network: Network, features: Features, targets: NDArray[Any], bench
             "loss": np.array(head.loss),
         } | ({} if head.centre is None else {"centre": head.centre})
 
-    key = bench.key(network.digest, str(pooling), options.head, bench.material.against)
+    key = bench.key(network.digest, str(pooling), kind, bench.material.against)
     found = bench.work.keep_arrays("head", key, fit)
     penalty, loss = float(found["penalty"]), float(found["loss"])
     return LinearHead(found["weights"], found["bias"], pooling, penalty, loss, found.get("centre"))
 
 
-def _targets(features: Features, material: Material) -> NDArray[Any]:
+def head_targets(features: Features, material: Material) -> NDArray[Any]:
     """Return the labels of the part "heads", or the network's own probabilities (S, C)."""
     labels = material.parts["heads"].labels
     if material.by_labels and labels is not None:
@@ -88,7 +96,7 @@ def _targets(features: Features, material: Material) -> NDArray[Any]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def trace_part(part: str, features: Mapping[str, Features], heads: Sequence[LinearHead], material: Material) -> Trace:
+def trace_part(part: str, features: Mapping[str, Features], heads: Sequence[Head], material: Material) -> Trace:
     """Return what all heads and the network's own output say about a part."""
     return trace_of(features[part], heads, material.right_answers(part), task=material.task)
 
@@ -96,7 +104,7 @@ def trace_part(part: str, features: Mapping[str, Features], heads: Sequence[Line
 def build_bundle(
     network: Network,
     places: Sequence[CutCandidate],
-    heads: Sequence[LinearHead],
+    heads: Sequence[Head],
     side_inputs: Sequence[str],
     name: str,
     bench: Bench,

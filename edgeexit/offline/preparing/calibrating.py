@@ -39,12 +39,13 @@ class Calibrated:
     certified: Certified
 
 
-def calibrate(draft: Bundle, traces: Mapping[str, Trace], bench: Bench) -> Calibrated:
+def calibrate(draft: Bundle, traces: Mapping[str, Trace], full: str, bench: Bench) -> Calibrated:
     """Fit the predictor, choose all settings, and certify one for the drop that the user allows.
 
     Args:
         draft: The bundle without rules.
         traces: Of its exits, on the parts "fit", "select" and "certify".
+        full: What the full network is called.
         bench: What every step works with.
     """
     drops = sorted({*DROPS, bench.options.max_accuracy_drop})
@@ -54,10 +55,12 @@ def calibrate(draft: Bundle, traces: Mapping[str, Trace], bench: Bench) -> Calib
         return {"predictor": predictor, "rules": rules}
 
     made = bench.work.keep_json("rules", bench.key(draft.digest, drops, bench.material.against), make)
-    return _certify(made["predictor"], made["rules"], draft, traces, bench)
+    return _certify(made["predictor"], made["rules"], draft, traces, full, bench)
 
 
-def _certify(predictor: Any, rules: Any, draft: Bundle, traces: Mapping[str, Trace], bench: Bench) -> Calibrated:
+def _certify(
+    predictor: Any, rules: Any, draft: Bundle, traces: Mapping[str, Trace], full: str, bench: Bench
+) -> Calibrated:
     bound = bound_of(bench.options, bench.material)
     if bound.max_drop == 0.0:
         none = Certified(text="none, because no number of samples shows that nothing at all is lost")
@@ -71,9 +74,10 @@ def _certify(predictor: Any, rules: Any, draft: Bundle, traces: Mapping[str, Tra
         network_sha256=network_sha256(draft.manifest),
         data_sha256=bench.material.parts["certify"].sha256,
         whole=_given(bench.material),
+        certify_rule=bench.options.certify_rule,
     )
     found = done.proofs[0].found
-    certified = Certified(text=found.message) if isinstance(found, NotEnough) else _said(found.certificate)
+    certified = Certified(text=found.message) if isinstance(found, NotEnough) else _said(found.certificate, full)
     return Calibrated(predictor=predictor, rules=done.rules, certificates=done.certificates, certified=certified)
 
 
@@ -95,13 +99,15 @@ def _given(material: Material) -> int:
     return sum(map(len, material.parts.values()))
 
 
-def _said(certificate: Certificate) -> Certified:
-    what = "accuracy lost" if certificate.risk == "labels" else "answers other than the full network's"
+def _said(certificate: Certificate, full: str) -> Certified:
+    by_labels = certificate.risk == "labels"
+    what = f"accuracy lost against the {full}" if by_labels else f"answers other than those of the {full}"
     gained = f" and {certificate.gained} gained" if certificate.gained else ""
     return Certified(
         text=f"setting {certificate.setting!r} at {certificate.allowed_drop:g}: less than {certificate.bound_points:g} "
         f"points of {what}, with a confidence of {certificate.confidence:.0%} ({certificate.lost} lost{gained} on "
-        f"{certificate.samples:,} samples), with {certificate.macs_share:.0%} of the work",
+        f"{certificate.samples:,} samples), with {certificate.macs_share:.0%} of the work, by the rule "
+        f"{certificate.rule!r}",
         setting=certificate.setting,
         max_drop=certificate.bound_points,
         macs_share=certificate.macs_share,

@@ -15,9 +15,10 @@ from edgeexit.offline.graph.cut_candidates import CutCandidate, CutSearch, find_
 from edgeexit.offline.graph.piece_times import measure_segments, time_heads
 from edgeexit.offline.placement import paper_rule, place_exits
 from edgeexit.offline.preparing.options import MOST_CANDIDATES, PrepareOptions
+from edgeexit.offline.preparing.preparation import place_name
 
 if TYPE_CHECKING:
-    from edgeexit.offline.heads import LinearHead
+    from edgeexit.offline.heads import Head
     from edgeexit.offline.preparing.bench import Bench
     from edgeexit.offline.preparing.sources import Network
     from edgeexit.offline.traces import Trace
@@ -41,16 +42,25 @@ def find_places(network: Network, options: PrepareOptions) -> tuple[CutSearch, t
 
 
 def _named(search: CutSearch, names: Sequence[str]) -> list[CutCandidate]:
-    by_tensor = {tensor: candidate for candidate in search.candidates for tensor in candidate.tensors}
-    for name in names:
-        if name not in by_tensor:
-            near = difflib.get_close_matches(name, by_tensor, n=3) or list(by_tensor)[:3]
-            raise OptionError(
-                f"the model cannot be cut at {name!r}; of {len(search.candidates)} places the nearest names are "
-                f"{', '.join(near)} (a dry run lists them)"
-            )
-    wanted = {by_tensor[name].tensors for name in names}
-    return [candidate for candidate in search.candidates if candidate.tensors in wanted]
+    wanted = [_one_place(search, name) for name in names]
+    return [candidate for candidate in search.candidates if candidate in wanted]
+
+
+def _one_place(search: CutSearch, name: str) -> CutCandidate:
+    """Return the place with a name: all its tensors as a dry run shows them, or one that crosses at no other place."""
+    shown = {place_name(candidate.tensors): candidate for candidate in search.candidates}
+    holding = [candidate for candidate in search.candidates if name in candidate.tensors]
+    if name in shown or len(holding) == 1:
+        return shown.get(name) or holding[0]
+    if holding:
+        there = ", ".join(place_name(candidate.tensors) for candidate in holding)
+        raise OptionError(f"{name!r} crosses at {len(holding)} places: name one as a dry run shows it: {there}")
+    names = [*shown, *(tensor for candidate in search.candidates for tensor in candidate.tensors)]
+    near = difflib.get_close_matches(name, dict.fromkeys(names), n=3) or names[:3]
+    raise OptionError(
+        f"the model cannot be cut at {name!r}; of {len(search.candidates)} places the nearest names are "
+        f"{', '.join(near)} (a dry run lists them)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +82,7 @@ def place_costs(
     network: Network,
     search: CutSearch,
     tried: Sequence[CutCandidate],
-    heads: Sequence[LinearHead],
+    heads: Sequence[Head],
     bench: Bench,
 ) -> PlaceCosts:
     """Return what the pieces cost that placement chooses among: counted, or measured where the user asks for time."""
@@ -83,7 +93,7 @@ def place_costs(
     return PlaceCosts(segments=segments, heads=(*(float(head.macs) for head in heads), 0.0), in_seconds=False)
 
 
-def _measured(network: Network, tried: Sequence[CutCandidate], heads: Sequence[LinearHead], bench: Bench) -> PlaceCosts:
+def _measured(network: Network, tried: Sequence[CutCandidate], heads: Sequence[Head], bench: Bench) -> PlaceCosts:
     inputs = bench.material.samples.read(np.arange(1))
 
     def measure() -> Mapping[str, Sequence[float]]:
@@ -92,7 +102,8 @@ def _measured(network: Network, tried: Sequence[CutCandidate], heads: Sequence[L
             "heads_s": time_heads(network.model, tried, heads, inputs),
         }
 
-    key = bench.key(network.digest, [str(place) for place in tried], "times")
+    macs = [head.macs for head in heads]
+    key = bench.key(network.digest, [str(place) for place in tried], macs, "times")
     times = bench.work.keep_json("times", key, measure)
     return PlaceCosts(segments=tuple(times["segments_s"]), heads=(*times["heads_s"], 0.0), in_seconds=True)
 

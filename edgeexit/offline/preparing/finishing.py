@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgeexit.bundle.load import PREDICTOR, RULES
 from edgeexit.bundle.write import write_bundle
+from edgeexit.offline.known_samples import FILE, known_samples_file
+from edgeexit.offline.preparing.as_given import compare_as_given, in_other_precision
 from edgeexit.offline.preparing.calibrating import Calibrated, calibrate
 from edgeexit.offline.preparing.judging import exit_figures, rule_figures, time_bundle
+from edgeexit.offline.preparing.options import LEARNT_FROM
 from edgeexit.offline.preparing.worth import judge_worth
 
 if TYPE_CHECKING:
@@ -35,13 +38,15 @@ def finish(
         found: What is known so far.
         draft: The bundle without rules, in the work folder.
         traces: Of its exits, on the parts "fit", "select" and "certify".
-        network: The model as it was, to time.
+        network: The model as it was given, to compare with.
         out: Folder of the bundle.
         bench: What every step works with.
     """
     allowed, test = bench.options.max_accuracy_drop, traces["certify"]
-    done = calibrate(draft, traces, bench)
-    ready = _write(draft, done, bench.work.path / "calibrated", replace_old=True)
+    found = replace(found, quantised=in_other_precision(draft))
+    done = calibrate(draft, traces, found.full_name, bench)
+    known = known_samples_file(bench.material.parts[part] for part in LEARNT_FROM)
+    ready = _write(draft, done, known, bench.work.path / "calibrated", replace_old=True)
     figures = rule_figures(ready, test, sorted({*SHOWN_DROPS, allowed}))
     own = [rule for rule in figures if rule.allowed_drop == allowed]
     own.sort(key=lambda rule: rule.setting != done.certified.setting)
@@ -54,16 +59,20 @@ def finish(
         times=times,
         by_labels=bench.material.by_labels,
         faster=_faster(bench.options, draft.exit_count - 1),
+        full=found.judge_name,
     )
+    setting, changed = own[0].setting, found.compressed or found.quantised
+    as_given = compare_as_given(network, ready, test, setting, allowed, bench) if changed else None
     return replace(
         found,
         exits=exit_figures(ready, test),
         rules=figures,
-        reported=own[0].setting,
+        reported=setting,
         certified=done.certified,
+        as_given=as_given,
         times=times,
         worth=worth,
-        bundle=_write(draft, done, out, replace_old=bench.options.replace),
+        bundle=_write(draft, done, known, out, replace_old=bench.options.replace),
     )
 
 
@@ -75,9 +84,9 @@ def _faster(options: PrepareOptions, exits: int) -> str:
     return " or ".join(way for way, there in ways.items() if there)
 
 
-def _write(draft: Bundle, done: Calibrated, folder: Path, *, replace_old: bool) -> Bundle:
+def _write(draft: Bundle, done: Calibrated, known: bytes, folder: Path, *, replace_old: bool) -> Bundle:
     files = {name: draft.read_file(name) for name in draft.manifest.files}
-    files |= {PREDICTOR: _json(done.predictor), RULES: _json(done.rules)}
+    files |= {PREDICTOR: _json(done.predictor), RULES: _json(done.rules), FILE: known}
     manifest = replace(draft.manifest, certificates=done.certificates)
     return write_bundle(folder, manifest, files, replace=replace_old)
 

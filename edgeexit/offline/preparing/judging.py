@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from tqdm import tqdm
 
+from edgeexit.bundle.certificates import CERTIFIED
 from edgeexit.clock import MonotonicClock
 from edgeexit.device.host import HostDevice
 from edgeexit.exits.settings import make_rule
-from edgeexit.offline.guarantee.certify import SETTING
 from edgeexit.offline.preparing.preparation import ExitFigures, RuleFigures, Times
 from edgeexit.offline.preparing.worth import SINGLE_EXIT
 from edgeexit.offline.replay import Costs, Replay, replay, summarise
@@ -91,7 +91,7 @@ def _loss_error(run: Replay, trace: Trace) -> float | None:
 def _shown(settings: Mapping[str, Any], drop: str) -> list[str]:
     there = [name for name, setting in settings.items() if drop in setting["chosen_on"]]
     there.sort(key=lambda name: float(settings[name]["chosen_on"][drop]["macs_share"]))
-    proved = [name for name in there if name in SETTING.values()]
+    proved = [name for name in there if name in CERTIFIED.values()]
     chosen = [name for name in there if name not in (*proved, SINGLE_EXIT)][:SHOWN_SETTINGS]
     return [*proved, *chosen, *(name for name in there if name == SINGLE_EXIT)]
 

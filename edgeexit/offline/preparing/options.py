@@ -10,7 +10,8 @@ from typing import Final
 
 from edgeexit.errors import OptionError
 
-HEADS: Final = ("ridge", "logistic")
+CONV: Final = "conv"
+HEADS: Final = ("ridge", "logistic", CONV)
 PLACES: Final = ("dp", "paper", "all")
 COSTS: Final = ("macs", "time")
 RISKS: Final = ("labels", "full")
@@ -21,6 +22,9 @@ SHARES: Final[Mapping[str, float]] = {"heads": 0.35, "fit": 0.15, "select": 0.2,
 """Parts of the samples: the heads learn on the first, exits are placed and the predictor is fitted on the second, the
 rules' settings are chosen on the third, and the fourth, on which nothing is chosen, certifies them: its size decides
 what can be certified."""
+
+LEARNT_FROM: Final = ("heads", "fit")
+"""The parts that shape what a calibration leaves as it is: heads, exits and compression."""
 
 FEWEST_SAMPLES: Final = 100
 """Of each part: fewer cannot fit a predictor."""
@@ -35,11 +39,14 @@ class PrepareOptions:
         cuts: Tensors at which the network is cut, each with an exit; empty: found.
         labels: File of the labels, where they are not within the data.
         preprocess: JSON file that says how an image becomes the input; None: derived from the model's input.
-        head: "ridge" or "logistic": how heads are fitted.
+        head: "ridge" or "logistic": how linear heads are fitted; "conv": heads with layers of their own, trained with
+            PyTorch, where there is a map to read and they say more than linear ones.
         max_accuracy_drop: What the certified setting may cost, in percentage points.
         confidence: Of the certificate, from 0.5 to below 1.
         against: "labels": accuracy counts, and heads learn the labels; "full": agreement with the full network
             counts, and heads learn its outputs. None: "labels" where there are some.
+        certify_rule: Name of the setting whose variants are certified; None takes the one that is likely to end
+            cheapest.
         place: "dp": the exits of least expected cost; "paper": the rule of the Predictive Exit paper; "all": every
             candidate gets an exit.
         cost: What placement counts: "macs", or "time" as measured on this machine.
@@ -66,6 +73,7 @@ class PrepareOptions:
     max_accuracy_drop: float = 0.5
     confidence: float = 0.95
     against: str | None = None
+    certify_rule: str | None = None
     place: str = "dp"
     cost: str = "macs"
     quantise: bool = False

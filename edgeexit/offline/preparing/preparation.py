@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeexit.bundle import Bundle
+
+
+def full_name(*, compressed: bool) -> str:
+    """Return what a report calls the full network, which may not be the model as the user gave it."""
+    return "full network (compressed)" if compressed else "full network"
+
+
+def place_name(tensors: Sequence[str]) -> str:
+    """Return how a place where `tensors` cross is shown, and may be named."""
+    return " + ".join(tensors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +114,23 @@ class Certified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsGiven:
+    """What compression and exits together cost on the part "certify", against the model as the user gave it.
+
+    Right is what the labels say, or where agreement counts what the model as given says.
+
+    Attributes:
+        given: Share of samples for which the model as given is right; None where agreement counts.
+        full: Share for which the full network is right, compressed.
+        setting: Share for which the setting that the report is about is right.
+    """
+
+    given: float | None
+    full: float
+    setting: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
     """Whether early exit is worth it for a model, and why."""
 
@@ -135,6 +162,10 @@ class Preparation:
         allowed_drop: What the user allows, in percentage points.
         reported: The setting that times and verdict are about: that of least work at the drop that the user allows.
         certified: The certificate, None without a bundle.
+        compressed: True if a compression step before the exits was kept, so that the full network is not the model as
+            it was given, and where agreement counts it is agreement with the compressed one.
+        quantised: True if segments of the bundle run in int8.
+        as_given: What that costs, None where no step was kept or there is no bundle.
         compression: What was kept and undone, line by line.
         times: None if they were not measured.
         worth: The verdict, None after a dry run.
@@ -155,7 +186,20 @@ class Preparation:
     allowed_drop: float = 0.0
     reported: str | None = None
     certified: Certified | None = None
+    compressed: bool = False
+    quantised: bool = False
+    as_given: AsGiven | None = None
     compression: tuple[str, ...] = ()
     times: Times | None = None
     worth: Worth | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """What the report calls the full network: all of the bundle's segments."""
+        return full_name(compressed=self.compressed or self.quantised)
+
+    @property
+    def judge_name(self) -> str:
+        """What it calls the network whose answers are right where agreement counts: the one that got the exits."""
+        return full_name(compressed=self.compressed)

@@ -24,9 +24,10 @@ from edgeexit.offline.preparing.building import (
 from edgeexit.offline.preparing.calibrating import bound_of, foresee_certificate
 from edgeexit.offline.preparing.checking import check_network
 from edgeexit.offline.preparing.choosing import Choice, PlaceCosts, choose_exits, find_places, place_costs
+from edgeexit.offline.preparing.conv_heads import better_heads, load_trainer, plan_heads, train_heads
 from edgeexit.offline.preparing.finishing import finish
-from edgeexit.offline.preparing.options import PrepareOptions
-from edgeexit.offline.preparing.preparation import Place, Preparation
+from edgeexit.offline.preparing.options import CONV, PrepareOptions
+from edgeexit.offline.preparing.preparation import Place, Preparation, full_name
 from edgeexit.offline.preparing.shrinking import compress_network, quantise_draft
 from edgeexit.offline.preparing.sources import MULTI_LABEL, Material, Network, read_material, read_network
 from edgeexit.offline.preparing.work_folder import WorkFolder
@@ -35,7 +36,7 @@ from edgeexit.offline.preparing.worth import judge_worth
 if TYPE_CHECKING:
     from edgeexit.bundle import Bundle
     from edgeexit.offline.graph.cut_candidates import CutCandidate, CutSearch
-    from edgeexit.offline.heads import Features, LinearHead
+    from edgeexit.offline.heads import Features, Head
     from edgeexit.offline.traces import Trace
 
 
@@ -75,6 +76,7 @@ def prepare_bundle(
             more of them than by chance.
         OptionError: If a named cut is none, or another preparation is at work on `out`.
         BundleError: If something is at `out` already.
+        MissingExtra: If heads with layers of their own are asked for, and PyTorch is not installed.
         OSError: If the disk is full; then nothing is half-written, and a later run goes on.
     """
     options = options or PrepareOptions()
@@ -86,6 +88,8 @@ def prepare_bundle(
         return _found(
             model, network, material, search, tuple(_place(search, candidate) for candidate in tried), options
         )
+    if options.head == CONV:
+        load_trainer()
     problem = foresee_certificate(bound_of(options, material), material)
     if problem is not None:
         tell(problem)
@@ -105,7 +109,7 @@ def _prepare(model: Path, network: Network, out: Path, bench: Bench) -> Preparat
     places = _places(search, tried, fitted)
     found = _found(model, shrunk.network, bench.material, search, places, bench.options)
     notes = (*found.notes, *_notes(fitted, bench, shrunk.changed))
-    found = replace(found, compression=shrunk.lines, notes=notes)
+    found = replace(found, compressed=shrunk.changed, compression=shrunk.lines, notes=notes)
     if not fitted.choice.kept:
         return replace(found, worth=judge_worth((), 1.0, bench.options.max_accuracy_drop))
     draft, traces = _build(shrunk.network, search, tried, fitted, plain_name(out), bench)
@@ -120,16 +124,24 @@ class _Fitted:
     """Features by part, a head at each place that is tried, what they say about the part "fit", and the choice."""
 
     features: Mapping[str, Features]
-    heads: tuple[LinearHead, ...]
+    heads: tuple[Head, ...]
     trace: Trace
     costs: PlaceCosts
     choice: Choice
 
 
 def _fit(network: Network, search: CutSearch, tried: Sequence[CutCandidate], bench: Bench) -> _Fitted:
-    features = record_parts(network, tried, bench)
+    plans = plan_heads(search, tried, network, bench)
+    features = record_parts(network, tried, plans, bench)
     check_network(features, bench.material)
-    heads = fit_all_heads(network, features["heads"], bench)
+    heads = better_heads(
+        search,
+        tried,
+        fit_all_heads(network, features["heads"], bench),
+        train_heads(network, features["heads"], plans, bench),
+        features["fit"],
+        bench,
+    )
     trace = trace_part("fit", features, heads, bench.material)
     costs = place_costs(network, search, tried, heads, bench)
     choice = choose_exits(trace, costs, bench.options)
@@ -202,7 +214,7 @@ def _notes(fitted: _Fitted, bench: Bench, compressed: bool) -> Iterator[str]:
     """Say what looks wrong with the samples, and what agreement is counted with."""
     material, accuracy = bench.material, float(fitted.trace.accuracies[-1])
     if compressed and not material.by_labels:
-        yield "agreement is counted with the network after the steps above"
+        yield f"agreement is counted with the {full_name(compressed=True)}, not with the model as you gave it"
     if material.by_labels and material.task != MULTI_LABEL and accuracy * fitted.trace.class_count <= 2.0:
         yield (
             f"the full network itself is right for {accuracy:.0%} of the samples only: are the labels those of its "

@@ -19,6 +19,7 @@ from edgeexit.offline.data import Samples, check_disjoint, check_labels, load_pr
 from edgeexit.offline.graph.evidence import PREFIX, count_classes
 from edgeexit.offline.graph.shapes import infer_values
 from edgeexit.offline.graph.source import read_model, with_weights
+from edgeexit.offline.guarantee.certified_rules import check_certify_rule
 from edgeexit.offline.preparing.options import FEWEST_SAMPLES, SHARES, PrepareOptions
 
 MULTI_LABEL = "labels"
@@ -144,6 +145,7 @@ def read_material(path: Path, network: Network, options: PrepareOptions) -> Mate
 
     Raises:
         DataError: If they are damaged, too few, not those of the model, or their labels are not its classes.
+        OptionError: If the setting to certify is none for such a network.
     """
     preprocess = None if options.preprocess is None else load_preprocess(options.preprocess)
     samples = load_samples(
@@ -153,6 +155,7 @@ def read_material(path: Path, network: Network, options: PrepareOptions) -> Mate
     task = MULTI_LABEL if options.multi_label else ONE_LABEL
     if against == "labels":
         task = _check_labels(samples, network)
+    check_certify_rule(options.certify_rule, task)
     parts = split_samples(samples, SHARES, seed=options.seed, at_least=FEWEST_SAMPLES)
     check_disjoint(parts)
     named = samples.class_names is not None and len(samples.class_names) == network.class_count

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from typing import Final
 
-from edgeexit.offline.preparing.preparation import ExitFigures, Place, Preparation
+from edgeexit.offline.preparing.preparation import AsGiven, ExitFigures, Place, Preparation, place_name
+
+_PLACE_WIDTHS: Final = (11, 9, 8, 8)
+"""Of the columns before a place's name, in characters."""
 
 
 def preparation_text(done: Preparation) -> str:
@@ -15,6 +19,8 @@ def preparation_text(done: Preparation) -> str:
         lines += ["", *_exits(done), "", *_rules(done)]
     if done.certified is not None:
         lines += ["", f"Certificate: {done.certified.text}"]
+    if done.as_given is not None:
+        lines += ["", _as_given(done, done.as_given)]
     if done.compression:
         lines += ["", "Compression:", *(f"  {line}" for line in done.compression)]
     if done.times is not None:
@@ -41,7 +47,7 @@ def _heading(done: Preparation) -> Iterator[str]:
     if done.samples:
         parts = ", ".join(f"{name} {count:,}" for name, count in done.samples.items())
         yield f"samples  {sum(done.samples.values()):,}: {parts}"
-        yield f"right    means {'as labelled' if done.by_labels else 'as the full network says'}"
+        yield f"right    means {'as labelled' if done.by_labels else f'as the {done.judge_name} says'}"
     if done.side_inputs:
         yield f"every segment reads {', '.join(done.side_inputs)}"
 
@@ -52,20 +58,19 @@ def _places(done: Preparation) -> Iterator[str]:
     yield tried + (f", {kept} kept" if done.bundle is not None else "")
     if not done.places:
         return
-    yield f"{'work so far':>11}  {'bytes':>9}  {'time':>8}  {'accuracy':>8}  tensor"
-    for place in done.places:
-        yield _place(place)
+    rows = [("work so far", "bytes", "time", "accuracy", "tensor"), *map(_place, done.places)]
+    filled = [any(column[1:]) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = (*(f"{text:>{width}}" for text, width in zip(row, _PLACE_WIDTHS, strict=False)), row[-1])
+        yield "  ".join(text for text, shown in zip(padded, filled, strict=True) if shown)
 
 
-def _place(place: Place) -> str:
+def _place(place: Place) -> tuple[str, ...]:
     time = "" if place.segment_s is None else f"{1e3 * place.segment_s:.3g} ms"
     accuracy = "" if place.accuracy is None else f"{place.accuracy:.2%}"
     refusal = f": no exit, {place.refusal}" if place.refusal else ""
-    tensors = " + ".join(place.tensors)
-    return (
-        f"{place.macs_share:11.1%}  {place.boundary_bytes:9,}  {time:>8}  {accuracy:>8}  {tensors} ({place.kind})"
-        f"{refusal}"
-    )
+    tensors = f"{place_name(place.tensors)} ({place.kind}){refusal}"
+    return f"{place.macs_share:.1%}", f"{place.boundary_bytes:,}", time, accuracy, tensors
 
 
 def _exits(done: Preparation) -> Iterator[str]:
@@ -79,7 +84,7 @@ def _exits(done: Preparation) -> Iterator[str]:
 def _exit(index: int, figures: ExitFigures) -> str:
     return (
         f"{index:4d}  {figures.macs_share:11.1%}  {figures.head_share:6.2%}  {figures.accuracy:8.2%}  "
-        f"{' + '.join(figures.behind)}"
+        f"{place_name(figures.behind)}"
     )
 
 
@@ -91,6 +96,13 @@ def _rules(done: Preparation) -> Iterator[str]:
         shown = "" if rule.allowed_drop == drop else f"{rule.allowed_drop:g} points"
         drop = rule.allowed_drop
         yield f"{shown:>12}  {rule.accuracy:8.2%}  {rule.macs_share:6.1%}  {rule.looks:10.2f}  {rule.setting}"
+
+
+def _as_given(done: Preparation, figures: AsGiven) -> str:
+    shares = f"the {done.full_name} {figures.full:.2%}, setting {done.reported!r} {figures.setting:.2%}"
+    if figures.given is None:
+        return f"Agreement with the model as you gave it, on the same samples: {shares}"
+    return f"Accuracy on the same samples: the model as you gave it {figures.given:.2%}, {shares}"
 
 
 def _times(done: Preparation) -> str:

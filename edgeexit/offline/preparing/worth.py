@@ -29,6 +29,7 @@ def judge_worth(
     times: Times | None = None,
     by_labels: bool = True,
     faster: str = "",
+    full: str = "full network",
 ) -> Worth:
     """Weigh what a bundle saves against what it costs.
 
@@ -40,27 +41,29 @@ def judge_worth(
         times: Measured on this machine, if they were.
         by_labels: True if accuracy counts, False if agreement with the full network does.
         faster: What the user can try if work is saved and time is not; "" if there is nothing.
+        full: What the full network is called.
     """
+    what = "accuracy" if by_labels else f"agreement with the {full}"
     chosen = next((rule for rule in rules if rule.setting != SINGLE_EXIT), None)
     if chosen is None:
         return Worth(yes=False, because="no exit before its end saves more than it costs")
     against = (
-        _too_inaccurate(chosen, accuracy, max_drop, certified, by_labels=by_labels)
+        _too_inaccurate(chosen, accuracy, max_drop, certified, what)
         or _too_little_saved(chosen, times, faster)
         or _single_exit_does(chosen, rules, accuracy, max_drop)
     )
     if against is not None:
         return Worth(yes=False, because=against)
-    return Worth(yes=True, because=_gain(chosen, accuracy, max_drop, times, certified, by_labels=by_labels))
+    return Worth(yes=True, because=_gain(chosen, accuracy, max_drop, times, certified, what))
 
 
 def _too_inaccurate(
-    chosen: RuleFigures, accuracy: float, max_drop: float, certified: Certified | None, *, by_labels: bool
+    chosen: RuleFigures, accuracy: float, max_drop: float, certified: Certified | None, what: str
 ) -> str | None:
     lost = 100.0 * (accuracy - chosen.accuracy)
     if (certified is not None and certified.setting is not None) or lost <= max_drop + _noise(chosen, max_drop):
         return None
-    return f"on samples that nothing was chosen on it costs {_lost(lost, by_labels)}, and {max_drop:g} were allowed"
+    return f"on samples that nothing was chosen on it costs {_lost(lost, what)}, and {max_drop:g} were allowed"
 
 
 def _noise(chosen: RuleFigures, max_drop: float) -> float:
@@ -100,8 +103,7 @@ def _gain(
     max_drop: float,
     times: Times | None,
     certified: Certified | None,
-    *,
-    by_labels: bool,
+    what: str,
 ) -> str:
     time = "" if times is None else f" and {times.exits_s / times.whole_s:.0%} of the time on this machine"
     if certified is not None and certified.setting is not None:
@@ -111,9 +113,9 @@ def _gain(
         )
     lost = 100.0 * (accuracy - chosen.accuracy)
     noise = f"; with so few samples no sure sign of more than the {max_drop:g} allowed" if lost > max_drop else ""
-    share, loss = f"{chosen.macs_share:.0%} of the work{time}", _lost(lost, by_labels)
+    share, loss = f"{chosen.macs_share:.0%} of the work{time}", _lost(lost, what)
     return f"it needs {share}, at a loss of {loss} (not certified{noise})"
 
 
-def _lost(points: float, by_labels: bool) -> str:
-    return f"{max(points, 0.0):.2f} points of {'accuracy' if by_labels else 'agreement with the full network'}"
+def _lost(points: float, what: str) -> str:
+    return f"{max(points, 0.0):.2f} points of {what}"

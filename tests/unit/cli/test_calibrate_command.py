@@ -165,6 +165,17 @@ def test_without_labels_agreement_with_the_full_network_is_certified(tiny, tmp_p
     assert (certificate.setting, certificate.risk, certificate.gained) == ("certified-agreement", "full", 0)
 
 
+@pytest.mark.usefixtures("quick")
+def test_the_setting_that_is_named_is_certified_and_can_be_exported(tiny, data, tmp_path):
+    asked = ["--max-accuracy-drop", "2", "--certify-rule", "thresholds"]
+    out = str(tmp_path / "out")
+    assert main(["calibrate", str(tiny.path), "--data", str(data), "-o", out, *asked]) == 0
+    (certificate,) = load_bundle(out).manifest.certificates
+    assert certificate.rule == "threshold"
+    setting = ["--exit-rule", "certified", "--allowed-drop", "2"]
+    assert main(["export", out, "-o", str(tmp_path / "model.onnx"), *setting]) == 0
+
+
 def failing(capsys, tiny, data, tmp_path, *arguments, code):
     """Return the one line of an error, after which nothing is written."""
     out = tmp_path / "out"

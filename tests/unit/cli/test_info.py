@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from tiny_bundle import make_bundle
+from tiny_bundle import RULES, make_bundle
 
 from edgeexit.cli import main
 
@@ -20,7 +20,16 @@ def test_json_tells_work_tensors_and_settings(tiny, capsys):
     assert found["segments"][0]["outputs"] == [{"name": "body0", "dtype": "float32", "shape": ["N", 4], "bytes": 16}]
     assert found["bytes"] == sum(path.stat().st_size for path in tiny.path.iterdir() if path.name != "manifest.json")
     assert found["rules"]["recommended"] == "threshold"
-    assert found["rules"]["settings"]["thresholds"] == {"rule": "threshold", "allowed_drops": [0.0, 0.5]}
+    assert found["rules"]["settings"]["thresholds"] == {
+        "rule": "threshold", "allowed_drops": [0.0, 0.5], "missed_drops": [],
+    }  # fmt: skip
+
+
+def test_drops_that_a_setting_cannot_keep_are_told(tmp_path, capsys):
+    rules = json.loads(json.dumps(RULES))
+    rules["settings"]["threshold"]["chosen_on"] = {"0": {"missed": True}, "0.5": {}}
+    assert main(["info", str(make_bundle(tmp_path, rules=rules).path)]) == 0
+    assert "\n  threshold: 0, 0.5 (loses more than 0)\n" in capsys.readouterr().out
 
 
 def test_text_tells_the_same(tiny, capsys):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_bundle import images, network_input
+from tiny_bundle import RULES, images, make_bundle, network_input
 
 from edgeexit import load_governor
 from edgeexit.cli import main
@@ -25,6 +25,27 @@ def test_says_file_class_exit_and_that_energy_is_not_metered(tiny, batch, capsys
     assert lines[1].startswith(f"{batch}[1]: second 96.5%; exit 1 of 0-2; looked at 0, 1; ")
     assert lines[8].startswith(f"{batch}[8]: third 92.5%; exit 2 of 0-2; looked at 0, 1, 2; ")
     assert all(line.endswith(" ms; energy not metered") for line in lines)
+
+
+def test_a_certified_setting_takes_its_own_drop(batch, tmp_path):
+    rules = json.loads(json.dumps(RULES))
+    rules["settings"]["certified"] = {"rule": "fixed", "parameters": {"2": {"exit_index": 1}}}
+    bundle = make_bundle(tmp_path, rules=rules)
+    assert run(bundle, batch, "--exit-rule", "certified") == 0
+    assert main(["export", str(bundle.path), "-o", str(tmp_path / "model.onnx"), "--exit-rule", "certified"]) == 0
+
+
+def test_a_setting_that_cannot_keep_its_drop_is_warned_of(batch, tmp_path, capsys):
+    rules = json.loads(json.dumps(RULES))
+    rules["settings"]["threshold"]["chosen_on"] = {"0": {"missed": True}, "0.5": {}}
+    bundle = make_bundle(tmp_path, rules=rules)
+    assert run(bundle, batch, "--allowed-drop", "0.5") == 0
+    assert capsys.readouterr().err == ""
+    assert run(bundle, batch) == 0
+    assert capsys.readouterr().err == (
+        "edgeexit: warning: setting 'threshold' loses more than 0 points however it is set: the nearest drop that it "
+        "keeps is 0.5; or take another setting\n"
+    )
 
 
 def test_on_a_simulated_board_energy_is_called_simulated(tiny, batch, capsys):

@@ -1,7 +1,7 @@
 import pytest
 
 from edgeexit.errors import OptionError
-from edgeexit.exits.settings import make_rule, rule_parameters
+from edgeexit.exits.settings import drop_in_use, make_rule, missed_drops, missed_text, rule_parameters
 from edgeexit.exits.threshold import Threshold
 from edgeexit.protocols import Evidence, Look
 
@@ -51,6 +51,37 @@ def test_an_unknown_setting_is_answered_with_those_there_are():
 def test_an_unknown_drop_is_answered_with_those_there_are():
     with pytest.raises(OptionError, match=r"not calibrated for an accuracy drop of 2 points; there are: 0, 0\.5"):
         rule_parameters(RULES, None, "thresholds", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "asked", "meant"),
+    [(("0", "0.5"), None, 0.0), (("2", "0.5"), None, 0.5), (("0.5",), 2.0, 2.0), ((), None, 0.0)],
+)
+def test_without_a_drop_the_least_that_the_setting_is_calibrated_for_is_meant(calibrated, asked, meant):
+    rules = {"settings": {"certified": {"parameters": {drop: {} for drop in calibrated}}}}
+    assert drop_in_use(rules, "certified", asked) == meant
+    assert drop_in_use({}, "last", None) == 0.0
+
+
+def test_a_drop_that_a_setting_cannot_keep_is_told_with_the_nearest_that_it_can():
+    chosen_on = {"0": {"missed": True}, "0.5": {}}
+    rules = {"settings": {"gate": {"parameters": {"0": {}, "0.5": {}}, "chosen_on": chosen_on}}}
+    assert missed_drops(rules, "gate") == (0.0,)
+    assert missed_text(rules, "gate", 0.5) is None
+    assert missed_text(rules, "gate", 0.0).endswith("the nearest drop that it keeps is 0.5; or take another setting")
+
+
+def test_a_setting_that_keeps_no_drop_is_told():
+    rules = {"settings": {"gate": {"parameters": {"0": {}}, "chosen_on": {"0": {"missed": True}}}}}
+    assert missed_text(rules, "gate", 0.0) == (
+        "setting 'gate' loses more than 0 points however it is set: it keeps none that is calibrated; or take another "
+        "setting"
+    )
+
+
+def test_a_bundle_that_does_not_say_what_its_settings_miss_misses_nothing():
+    assert missed_drops(RULES, "thresholds") == missed_drops({}, "thresholds") == ()
+    assert missed_text(RULES, "last", 0.0) is None
 
 
 @pytest.mark.parametrize("rules", [{}, {"format": 2, "settings": {}}])

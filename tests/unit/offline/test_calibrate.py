@@ -4,12 +4,22 @@ import numpy as np
 import pytest
 from synthetic_traces import make_trace, make_workload
 
+from edgeexit.cli.sample_options import CERTIFIABLE
 from edgeexit.errors import DataError
 from edgeexit.exits.settings import make_rule
-from edgeexit.offline.calibrate import IN_TURN, LEAST_DROP, _recommended, calibrate, choose, fit_and_calibrate
+from edgeexit.offline.calibrate import (
+    IN_TURN,
+    LEAST_DROP,
+    _choose_each,
+    _recommended,
+    calibrate,
+    choose,
+    fit_and_calibrate,
+    setting_names,
+)
 from edgeexit.offline.candidates import Candidate
 from edgeexit.offline.replay import replay
-from edgeexit.offline.rightness import weigh_truth
+from edgeexit.offline.rightness import Truth, weigh_truth
 from edgeexit.offline.traces import Trace, join_traces
 from edgeexit.testing.exit_rules import check_exit_rule
 
@@ -32,6 +42,15 @@ def test_every_rule_has_a_setting_for_every_drop(calibrated):
     _, rules = calibrated
     assert set(rules["settings"]) == ALL
     assert all(set(setting["parameters"]) == {"0", "2"} for setting in rules["settings"].values())
+
+
+def test_the_names_of_all_settings_are_known_before_calibration():
+    assert set(setting_names("classes")) == ALL
+    assert set(setting_names("labels")) == ALL - {"entropy", "ensemble"}
+
+
+def test_the_command_line_lets_every_setting_be_certified_but_the_single_exit_and_the_control():
+    assert set(CERTIFIABLE) == ALL - {"fixed", IN_TURN}
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
@@ -113,6 +132,20 @@ def test_the_cheapest_accurate_enough_is_chosen():
 def test_the_most_accurate_is_chosen_where_none_is_accurate_enough():
     offered = [Candidate({"n": 1}, 0.90, 0.2), Candidate({"n": 2}, 0.93, 0.4)]
     assert choose(offered, 0.99) == {"n": 2}
+
+
+def test_drops_that_no_candidate_keeps_are_written_down():
+    offered = [Candidate({"n": 1}, 0.90, 0.2), Candidate({"n": 2}, 0.93, 0.4)]
+    share = np.full((1, 1), 0.94)
+    chosen = _choose_each("margin", offered, Truth(share, share), (0.0, 0.5, 2.0))
+    assert chosen.missed == {0.0, 0.5}
+    assert chosen.parameters == {0.0: {"n": 2}, 0.5: {"n": 2}, 2.0: {"n": 2}}
+
+
+def test_a_setting_says_which_drops_it_misses(calibrated):
+    _, rules = calibrated
+    missed = {name for name, setting in rules["settings"].items() if "missed" in setting["chosen_on"]["2"]}
+    assert not missed & {"fixed", "threshold", "thresholds", "entropy", "margin", "check-and-cap"}
 
 
 def test_missing_splits_are_named():

@@ -6,7 +6,7 @@ from synthetic_traces import make_workload
 
 from edgeexit.bundle.certificates import parameters_sha256
 from edgeexit.errors import DataError, OptionError
-from edgeexit.offline.guarantee.certified_rules import certify_rules
+from edgeexit.offline.guarantee.certified_rules import certify_rules, check_certify_rule
 from edgeexit.offline.guarantee.certify import Certified, NotEnough, certify, check_apart
 from edgeexit.offline.guarantee.counts import Counts, against, count_setting
 from edgeexit.offline.guarantee.paths import (
@@ -238,6 +238,28 @@ def test_thresholds_that_always_stop_or_are_left_out_stay_so():
 def test_the_path_that_may_be_expected_to_be_cheapest_is_taken():
     assert find_path(RULES, None, SELECT, WORKLOAD, BOUND, test_samples=4000).name == "threshold"
     assert find_path(RULES, None, SELECT, WORKLOAD, BOUND, test_samples=4000, names=["last-one"]).name == "last-one"
+
+
+def test_the_user_names_the_setting_that_is_certified():
+    done = certify_rules(
+        RULES, None, {"select": SELECT, "certify": TRACE}, WORKLOAD, [BOUND], network_sha256=NETWORK,
+        certify_rule="last-one",
+    )  # fmt: skip
+    assert done.proofs[0].path.name == "last-one"
+
+
+def test_a_setting_that_is_not_there_cannot_be_certified():
+    with pytest.raises(OptionError, match="there is no setting 'gate' to certify; there are: last-one, threshold"):
+        certify_rules(
+            RULES, None, {"select": SELECT, "certify": TRACE}, WORKLOAD, [BOUND], network_sha256=NETWORK,
+            certify_rule="gate",
+        )  # fmt: skip
+
+
+def test_an_ensemble_cannot_be_certified_for_sets_of_labels():
+    check_certify_rule("ensemble", "classes")
+    with pytest.raises(OptionError, match="there is no setting 'ensemble' to certify here; there are: check-and-cap,"):
+        check_certify_rule("ensemble", "labels")
 
 
 def test_a_certified_setting_is_added_to_the_rules_with_what_it_forecasts_with():

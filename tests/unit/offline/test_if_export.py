@@ -180,6 +180,14 @@ def test_a_rule_that_needs_more_than_thresholds_is_refused_with_those_that_can(t
     assert not (tmp_path / "if.onnx").exists()
 
 
+def test_a_certified_setting_of_another_rule_is_refused_with_how_to_certify_one_that_can(tmp_path):
+    rules = json.loads(json.dumps(RULES))
+    rules["settings"]["certified"] = rules["settings"]["predictive-exit"]
+    bundle = make_bundle(tmp_path, rules=rules)
+    with pytest.raises(OptionError, match="for a certified one calibrate again with --certify-rule thresholds"):
+        export_with_ifs(bundle, tmp_path / "if.onnx", exit_rule="certified")
+
+
 def test_a_setting_that_is_not_there_is_refused(tiny, tmp_path):
     with pytest.raises(OptionError, match="no calibrated setting 'nonsense'"):
         export_with_ifs(tiny, tmp_path / "if.onnx", exit_rule="nonsense")

@@ -11,7 +11,7 @@ def test_the_parts_share_all_samples():
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
-        ({"head": "svm"}, "head must be one of ridge, logistic, not 'svm'"),
+        ({"head": "svm"}, "head must be one of ridge, logistic, conv, not 'svm'"),
         ({"place": "best"}, "place must be one of dp, paper, all, not 'best'"),
         ({"cost": "joules"}, "cost must be one of macs, time, not 'joules'"),
         ({"against": "truth"}, "against must be one of labels, full, not 'truth'"),

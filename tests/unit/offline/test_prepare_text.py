@@ -1,6 +1,15 @@
 from dataclasses import replace
 
-from edgeexit.offline.preparing.preparation import Certified, ExitFigures, Place, Preparation, RuleFigures, Times, Worth
+from edgeexit.offline.preparing.preparation import (
+    AsGiven,
+    Certified,
+    ExitFigures,
+    Place,
+    Preparation,
+    RuleFigures,
+    Times,
+    Worth,
+)
 from edgeexit.offline.preparing.text import preparation_text
 
 PLACES = (
@@ -70,6 +79,15 @@ def test_a_dry_run_shows_places_alone():
     ]
 
 
+def test_columns_that_hold_nothing_are_left_out():
+    bare = tuple(replace(place, segment_s=None, accuracy=None, refusal="") for place in PLACES)
+    assert preparation_text(replace(FOUND, places=bare)).splitlines()[-3:] == [
+        "work so far      bytes  tensor",
+        "      25.0%      2,048  relu0 (vector)",
+        "      50.0%        512  a + b (map_nchw)",
+    ]
+
+
 def test_the_report_says_all_that_was_found():
     assert preparation_text(DONE).splitlines()[5:] == [
         "",
@@ -99,6 +117,29 @@ def test_the_report_says_all_that_was_found():
         "Early exit is worth it for this model because it needs 40% of the work.",
         "Use it with: edgeexit run 'my bundle' --exit-rule threshold --allowed-drop 0.5 FILE...",
     ]
+
+
+def test_a_compressed_network_is_called_so_and_compared_with_the_model_as_it_was_given():
+    lines = preparation_text(replace(DONE, quantised=True, as_given=AsGiven(given=0.91, full=0.9, setting=0.895)))
+    assert (
+        "Accuracy on the same samples: the model as you gave it 91.00%, the full network (compressed) 90.00%, setting "
+        "'threshold' 89.50%"
+    ) in lines.splitlines()
+
+
+def test_agreement_with_a_pruned_network_is_told_with_that_with_the_model_as_it_was_given():
+    figures = AsGiven(given=None, full=0.99, setting=0.98)
+    lines = preparation_text(replace(DONE, by_labels=False, compressed=True, as_given=figures)).splitlines()
+    assert "right    means as the full network (compressed) says" in lines
+    assert (
+        "Agreement with the model as you gave it, on the same samples: the full network (compressed) 99.00%, setting "
+        "'threshold' 98.00%"
+    ) in lines
+
+
+def test_int8_segments_alone_leave_what_is_right_to_the_network_as_it_was_given():
+    lines = preparation_text(replace(DONE, by_labels=False, quantised=True)).splitlines()
+    assert "right    means as the full network says" in lines
 
 
 def test_what_is_not_worth_it_is_not_recommended():
