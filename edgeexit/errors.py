@@ -104,6 +104,59 @@ class JournalError(DeviceError, OSError):
     """What has to be put back cannot be written down or read, so no clock is changed."""
 
 
+class ClockdRefused(DeviceError):
+    """clockd does not do what it was asked.
+
+    Attributes:
+        fault: Which kind of refusal it is, in a word: one of `edgeexit.daemon.clockd.messages.Fault`.
+    """
+
+    def __init__(self, fault: str, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+class ServeError(EdgeExitError, RuntimeError):
+    """The daemon cannot start, or cannot be reached."""
+
+
+class ModelNotFound(EdgeExitError, LookupError):
+    """The daemon was not told to serve a model of this name or version."""
+
+
+class ModelNotReady(EdgeExitError, RuntimeError):
+    """A model is known to the daemon but not loaded."""
+
+
+class Refused(EdgeExitError, RuntimeError):
+    """The daemon does not take a request: its queue is full, or the answer cannot be in time.
+
+    Attributes:
+        retry_after_s: When another try may be worth it, in seconds; None if never, as not even an idle machine would
+            be in time.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassed(EdgeExitError, TimeoutError):
+    """A request that was accepted could not be begun in time."""
+
+
+class Denied(EdgeExitError, PermissionError):
+    """The daemon does not allow a request: the token is missing or wrong, or a page of another site sends it.
+
+    Attributes:
+        token_helps: True if the right token makes the difference (HTTP 401), False if nothing does (403).
+    """
+
+    def __init__(self, message: str, *, token_helps: bool) -> None:
+        super().__init__(message)
+        self.token_helps = token_helps
+
+
 class ClocksUnavailable(UserWarning):
     """Warning: clocks of this machine are left alone; inference runs as it is."""
 

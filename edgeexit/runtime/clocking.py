@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edgeexit.protocols import Decision, Observation, SetsClocksAtRest
 from edgeexit.runtime.following import Follower
@@ -11,13 +11,30 @@ from edgeexit.runtime.publishing import Publisher, as_preparing
 from edgeexit.runtime.result import ClockStep
 
 if TYPE_CHECKING:
-    from edgeexit.device.lease import Lease
-    from edgeexit.device.writer import ClockWriter
-    from edgeexit.protocols import Clocks, CostTable, Device, Distribution, Governor, PointCosts, Verdict
+    from collections.abc import Sequence
+
+    from edgeexit.protocols import Applied, Clocks, CostTable, Device, Distribution, Governor, PointCosts, Verdict
     from edgeexit.runtime.learning import LearnedCosts
     from edgeexit.runtime.loop import Limits
 
 _LEAVE = Decision({})
+
+
+class SetsClocks(Protocol):
+    """A hold on clocks, as a session uses it: a lease, or what drives one from another thread or process."""
+
+    @property
+    def switch_count(self) -> int:
+        """How often a frequency really changed."""
+
+    def set(self, clocks: Clocks) -> Sequence[Applied]:
+        """Ask for clocks."""
+
+    def read_clocks(self) -> Clocks:
+        """Return the present frequency of each domain in Hz, as far as it is known."""
+
+    def close(self) -> None:
+        """Give the clocks back."""
 
 
 class Chosen(NamedTuple):
@@ -58,7 +75,7 @@ class Clocking:
     def __init__(
         self,
         device: Device,
-        lease: Lease | ClockWriter,
+        lease: SetsClocks,
         governor: Governor | None,
         cost_table: CostTable | None,
         *,
@@ -70,8 +87,6 @@ class Clocking:
     ) -> None:
         self._device = device
         self._lease = lease
-        self._governor = governor if device.domains or cost_table is not None else None
-        self._resting = _as_resting(self._governor)
         self._asked: Observation | None = None
         self._samples = 1
         self._tables: dict[int, CostTable | None] = {1: cost_table}
@@ -84,11 +99,23 @@ class Clocking:
         self._latency_guard = latency_guard
         self._learned = learned
         self._follower: Follower | None = None
-        self._publisher = Publisher(self._governor, self._points, background=not device.simulated)
+        self._govern(governor)
         self._previous_start_s: float | None = None
         self._busy_s = 0.0
         if learned is not None:
             self.follow()
+
+    def _govern(self, governor: Governor | None) -> None:
+        useful = self._device.domains or self._tables[1] is not None
+        self._governor = governor if useful else None
+        self._resting = _as_resting(self._governor)
+        self._publisher = Publisher(self._governor, self._points, background=not self._device.simulated)
+
+    def use_governor(self, governor: Governor | None) -> None:
+        """Have another governor decide from now on; None leaves the clocks alone."""
+        self._publisher.close()
+        self._govern(governor)
+        self.prepare(self.looks_at_every_exit)
 
     def prepare(self, looks_at_every_exit: bool) -> None:
         """Have the governor do ahead of time what its first decision would otherwise take long for."""
@@ -143,9 +170,10 @@ class Clocking:
         if follower is not None:
             start_s = now_s if clocks == before else self._device.clock.now_s()
             follower.begins(start_s, segments_done, clocks, decision.clocks, before)
-        deepest = self._exit_count - 1 if decision.max_exit is None else decision.max_exit
         step = None if governor is None else ClockStep(segments_done, clocks, decision.reason)
-        return Chosen(step, decision.next_exit or 0, deepest)
+        if decision.max_exit is None or _hurried(limits):
+            return Chosen(step, 0 if _hurried(limits) else decision.next_exit or 0, self._exit_count - 1)
+        return Chosen(step, decision.next_exit or 0, decision.max_exit)
 
     def rest(self, exit_index: int, segments_done: int) -> None:
         """Set the clocks until the next request, if it is known and the governor chooses them for then too.
@@ -186,6 +214,7 @@ class Clocking:
         self, verdict: Verdict, segments_done: int, limits: Limits, samples: int, now_s: float, clocks: Clocks
     ) -> Observation:
         conditions = self._device.conditions()
+        hurried = _hurried(limits)
         return Observation(
             now_s=now_s,
             segments_done=segments_done,
@@ -196,7 +225,7 @@ class Clocking:
             operating_points=self._points,
             clocks=clocks,
             cost_table=self.cost_table(samples),
-            deadline_s=limits.deadline_s,
+            deadline_s=limits.wanted_s if hurried else limits.deadline_s,
             load=self._load(now_s) if segments_done == 0 else None,
             power_w=conditions.power_w,
             temperature_c=conditions.temperature_c,
@@ -206,7 +235,7 @@ class Clocking:
             looked_share=self.looked_share,
             latency_guard=self.latency_guard,
             energy_budget_j=self._energy_left_j(limits.energy_budget_j),
-            floor_exit=self._floor_exit,
+            floor_exit=self._exit_count - 1 if hurried else self._floor_exit,
         )
 
     def read_clocks(self) -> Clocks:
@@ -292,6 +321,12 @@ class Clocking:
         if self._previous_start_s is None or now_s <= self._previous_start_s:
             return None
         return min(1.0, self._busy_s / (now_s - self._previous_start_s))
+
+
+def _hurried(limits: Limits) -> bool:
+    """Return whether others want the work done before it is due: then clocks alone may change for it, not the exits."""
+    wanted_s, due_s = limits.wanted_s, limits.deadline_s
+    return wanted_s is not None and (due_s is None or wanted_s < due_s)
 
 
 def _as_resting(governor: object) -> SetsClocksAtRest | None:

@@ -108,7 +108,10 @@ def _cast(tensor: Tensor, array: Array) -> Array:
 
 
 def check_budget(
-    latency_budget_s: float | None, energy_budget_j: float | None = None, next_request_in_s: float | None = None
+    latency_budget_s: float | None,
+    energy_budget_j: float | None = None,
+    next_request_in_s: float | None = None,
+    wanted_in_s: float | None = None,
 ) -> None:
     """Refuse a budget that is no time or no energy.
 
@@ -119,10 +122,9 @@ def check_budget(
         raise InputError(f"latency_budget_s must be seconds above 0, or None for no deadline, not {latency_budget_s!r}")
     if energy_budget_j is not None and not 0.0 < energy_budget_j < inf:
         raise InputError(f"energy_budget_j must be joules above 0, or None for no limit, not {energy_budget_j!r}")
-    if next_request_in_s is not None and not 0.0 < next_request_in_s < inf:
-        raise InputError(
-            f"next_request_in_s must be seconds above 0, or None if it is not known, not {next_request_in_s!r}"
-        )
+    for name, value in (("next_request_in_s", next_request_in_s), ("wanted_in_s", wanted_in_s)):
+        if value is not None and not 0.0 < value < inf:
+            raise InputError(f"{name} must be seconds above 0, or None if it is not known, not {value!r}")
 
 
 def period_of(frame_rate_hz: float | None) -> float | None:

@@ -35,6 +35,8 @@ class Limits(NamedTuple):
     """When the next one is expected to be asked for; None if there is no telling."""
     energy_budget_j: float | None = None
     """What the inference may draw, idling left out."""
+    wanted_s: float | None = None
+    """When others want it done, as they wait for their turn: clocks aim for it, but nothing is cut short for it."""
 
 
 def reason_to_stop(

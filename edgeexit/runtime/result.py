@@ -52,6 +52,8 @@ class Result(NamedTuple):
     """None where no deadline was given."""
     allowed_drop: float | None = None
     """Accuracy that the exit rule's setting may cost, in points; None for a rule without calibration."""
+    logits: FloatArray | None = None
+    """(C,) float32, what the network puts out at the exit that answered; None in a result that was made by hand."""
 
     @property
     def clocks(self) -> Clocks:

@@ -10,19 +10,18 @@ from edgeexit.bundle.precision import with_precision
 from edgeexit.device.lease import Lease
 from edgeexit.device.writer import ClockWriter
 from edgeexit.errors import OptionError
-from edgeexit.protocols import Evidence, Governor
-from edgeexit.runtime.batch import BatchLoop
-from edgeexit.runtime.clocking import Clocking
+from edgeexit.protocols import Governor
+from edgeexit.runtime.clocking import Clocking, SetsClocks
 from edgeexit.runtime.engine import Engine
 from edgeexit.runtime.inputs import InputCheck, check_budget, checked_guard, made_up_inputs, period_of
 from edgeexit.runtime.learning import LearnedCosts
-from edgeexit.runtime.loop import Answer, Limits, Loop
+from edgeexit.runtime.loop import Answer, Limits
 from edgeexit.runtime.meter import EnergyReading, EnergyWindow
 from edgeexit.runtime.result import Result, name_answer
-from edgeexit.runtime.settings import Setting, checked_verdict, floor_exit, one_setting, settings_along
+from edgeexit.runtime.settings import floor_exit, one_setting, settings_along
 from edgeexit.runtime.shadowing import Shadowing
 from edgeexit.runtime.steering import Steering, check_energy_is_known
-from edgeexit.runtime.tracking import Drift, ExitTracker, LookTracker
+from edgeexit.runtime.tracking import Drift
 from edgeexit.runtime.ways import Way, Ways
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ class Session:
         anytime: True if the best exit so far answers when the deadline comes; False runs on and misses it.
         wait_for_clocks: True if an inference waits until a clock has changed; False has a thread of its own set the
             clocks meanwhile, and None does so on every board that is not simulated.
+        lease: A hold on the device's clocks that others use too, and that somebody else closes; by default one of the
+            session's own.
         frame_rate_hz: How often an inference is asked for: each is then due within a period, and the governor counts
             energy until the next begins, and may change the clocks once more after an answer, unless a call of `infer`
             says otherwise.
@@ -108,6 +109,7 @@ class Session:
         cost_table: CostTable | None = None,
         anytime: bool = True,
         wait_for_clocks: bool | None = None,
+        lease: SetsClocks | None = None,
         frame_rate_hz: float | None = None,
         budget: Budget | BatteryLife | None = None,
         max_drop: float | None = None,
@@ -143,10 +145,8 @@ class Session:
             optimise=optimise,
             cache_dir=cache_dir,
         )
-        domains = device.domains
-        lease = Lease(domains, journal=device.journal, clock=device.clock)
-        waits = device.simulated or governor is None or not domains if wait_for_clocks is None else wait_for_clocks
-        self._lease = lease if waits else ClockWriter(lease, tuple(domains))
+        self._lease: SetsClocks = _own_lease(device, governor, wait_for_clocks) if lease is None else lease
+        self._owns_lease = lease is None
         work = bundle.workload
         table = device.modelled_costs(work) if cost_table is None else cost_table
         learns = not device.simulated if learn is None else learn
@@ -162,8 +162,7 @@ class Session:
             latency_guard=checked_guard(latency_guard),
         )
         self._steering = None if budget is None else self._steer(budget, table)
-        ways = [self._way(setting) for setting in self._settings]
-        self._ways = Ways(ways, self._steering, bundle.name, bundle.exit_count)
+        self._ways = Ways(self._settings, self._steering, self._engine, device, self._clocking)
         self._shadowing = Shadowing(shadow, self._engine, device, self._clocking)
         self._programs: dict[tuple[tuple[int, ...], ...], Program] = {}
         self._warm_up()
@@ -212,6 +211,9 @@ class Session:
         latency_budget_s: float | None = None,
         energy_budget_j: float | None = None,
         next_request_in_s: float | None = None,
+        wanted_in_s: float | None = None,
+        exit_rule: str | None = None,
+        allowed_drop: float | None = None,
         cancel: Event | None = None,
     ) -> Result:
         """Answer for one sample.
@@ -224,28 +226,35 @@ class Session:
                 earlier rather than exceed it.
             next_request_in_s: Time until the next input is expected, in seconds, from now: energy is counted until
                 then; by default a period of the frame rate.
+            wanted_in_s: Time until others want it done, in seconds, as they wait for their turn: the governor aims for
+                the earlier of this and the deadline, but no answer is cut short for it.
+            exit_rule: Name of one of the bundle's settings for this inference alone; by default the session's.
+            allowed_drop: Accuracy that it may cost, in points, as for the session.
             cancel: Checked between segments; once it is set, the best exit so far answers.
 
         Raises:
             InputError: If a name, shape or dtype is wrong, or a value is not finite.
+            OptionError: If the bundle has no such setting.
             InferenceCancelled: If `cancel` was set before any exit could be looked at.
             EngineError: If ONNX Runtime fails.
         """
-        check_budget(latency_budget_s, energy_budget_j, next_request_in_s)
+        check_budget(latency_budget_s, energy_budget_j, next_request_in_s, wanted_in_s)
         start_s = self._now_s()
-        limits = self._limits(start_s, latency_budget_s, cancel, energy_budget_j, next_request_in_s)
+        limits = self._limits(start_s, latency_budget_s, cancel, energy_budget_j, next_request_in_s, wanted_in_s)
         with self._shadowing.turn:
-            answer, result = self._answer(inputs, start_s, limits)
+            answer, result = self._answer(inputs, start_s, limits, (exit_rule, allowed_drop))
             self._clocking.rest(answer.look.exit_index, answer.segments_done)
         return result
 
-    def _answer(self, inputs: Inputs, start_s: float, limits: Limits) -> tuple[Answer, Result]:
-        """Answer for one sample, and leave the clocks as they are then."""
+    def _answer(
+        self, inputs: Inputs, start_s: float, limits: Limits, asked: tuple[str | None, float | None] = (None, None)
+    ) -> tuple[Answer, Result]:
+        """Answer for one sample with the setting that is asked for, and leave the clocks as they are then."""
         arrays = self._inputs.check(inputs, samples=1)
         if limits.energy_budget_j is not None:
             self._clocking.follow()
         window = None if self._meter is None else EnergyWindow(self._meter, self.device.clock)
-        way, program = self._choose_way(), self._loaded(arrays)
+        way, program = self._ways.choose(*asked), self._loaded(arrays)
         answer = way.loop.run(program, limits)
         end_s = self._now_s()
         energy = None if window is None else window.read()
@@ -256,6 +265,14 @@ class Session:
             self._steering.ran([answer], end_s - start_s, energy_j, end_s)
         self._shadowing.answered(way.setting, answer, program, end_s, limits.next_request_s)
         return answer, self._result(way, answer, start_s, end_s, energy, limits.deadline_s)
+
+    def worked_apart(self, duration_s: float) -> None:
+        """Tell the session of work on this device that was not its own: it learns no idle power from such a time.
+
+        Args:
+            duration_s: How long it took, in seconds.
+        """
+        self._clocking.worked_apart(duration_s)
 
     def idle(self, for_s: float | None = None) -> int:
         """Give time to shadow runs: between two inferences, from the thread that calls `infer`.
@@ -277,35 +294,75 @@ class Session:
         return self._shadowing.report()
 
     def infer_batch(
-        self, inputs: Inputs, *, latency_budget_s: float | None = None, cancel: Event | None = None
+        self,
+        inputs: Inputs,
+        *,
+        latency_budget_s: float | None = None,
+        next_request_in_s: float | None = None,
+        wanted_in_s: float | None = None,
+        exit_rule: str | None = None,
+        allowed_drop: float | None = None,
+        cancel: Event | None = None,
     ) -> list[Result]:
         """Answer for a batch, in the order of the inputs; a sample that has exited costs nothing further.
 
         Args:
             inputs: The bundle's input, (N, ...); a mapping where it has several. An empty batch gives an empty list.
             latency_budget_s: Time until the last answer is due, in seconds, from now.
+            next_request_in_s: As for `infer`.
+            wanted_in_s: As for `infer`.
+            exit_rule: As for `infer`.
+            allowed_drop: As for `infer`.
             cancel: Checked between segments; once it is set, the best exits so far answer.
 
         Raises:
             InputError: If a name, shape or dtype is wrong, or a value is not finite.
+            OptionError: If the bundle has no such setting.
             InferenceCancelled: If `cancel` was set before any exit could be looked at.
             EngineError: If ONNX Runtime fails.
         """
-        check_budget(latency_budget_s)
+        check_budget(latency_budget_s, None, next_request_in_s, wanted_in_s)
         start_s = self._now_s()
         arrays = self._inputs.check(inputs, samples=None)
         samples = len(next(iter(arrays.values())))
         if samples == 0:
             return []
-        limits = self._limits(start_s, latency_budget_s, cancel)
+        limits = self._limits(start_s, latency_budget_s, cancel, None, next_request_in_s, wanted_in_s)
         with self._shadowing.turn:
-            return self._answer_batch(arrays, samples, start_s, limits)
+            return self._answer_batch(arrays, samples, start_s, limits, (exit_rule, allowed_drop))
 
-    def _answer_batch(self, arrays: dict[str, Array], samples: int, start_s: float, limits: Limits) -> list[Result]:
+    def check(self, inputs: Inputs) -> dict[str, Array]:
+        """Check the inputs of a batch without answering; from any thread.
+
+        Returns:
+            The inputs by name, of the dtypes that the bundle takes.
+
+        Raises:
+            InputError: If a name, shape or dtype is wrong, or a value is not finite.
+        """
+        return self._inputs.check(inputs, samples=None)
+
+    def use_governor(self, governor: Governor | None) -> None:
+        """Have another governor choose the clocks from now on; from the thread that calls `infer`.
+
+        Args:
+            governor: From `edgeexit.load_governor`; None leaves the clocks as they are now.
+        """
+        self.governor = governor
+        self._clocking.use_governor(governor)
+
+    def _answer_batch(
+        self,
+        arrays: dict[str, Array],
+        samples: int,
+        start_s: float,
+        limits: Limits,
+        asked: tuple[str | None, float | None],
+    ) -> list[Result]:
         window = EnergyWindow(self._meter, self.device.clock)
-        way = self._choose_way()
+        way = self._ways.choose(*asked)
         if not way.batch.can_split(arrays):
-            return self._answer_one_by_one(arrays, samples, limits)
+            return self._answer_one_by_one(arrays, samples, limits, asked)
         timed = way.batch.run(arrays, limits, window)
         end_s = self._now_s()
         self._clocking.finished(start_s, end_s)
@@ -322,14 +379,15 @@ class Session:
         self._clocking.rest(newest.look.exit_index, newest.segments_done)
         return results
 
-    def _answer_one_by_one(self, arrays: Mapping[str, Array], samples: int, limits: Limits) -> list[Result]:
+    def _answer_one_by_one(
+        self, arrays: Mapping[str, Array], samples: int, limits: Limits, asked: tuple[str | None, float | None]
+    ) -> list[Result]:
         answered = []
         for index in range(samples):
             one = {name: array[index : index + 1] for name, array in arrays.items()}
             start_s = self._now_s()
-            answered.append(
-                self._answer(one, start_s, self._limits(start_s, self._left_s(limits.deadline_s), limits.cancel))
-            )
+            left = self._limits(start_s, self._left_s(limits.deadline_s), limits.cancel)
+            answered.append(self._answer(one, start_s, left._replace(wanted_s=limits.wanted_s), asked))
         newest = answered[-1][0]
         self._clocking.rest(newest.look.exit_index, newest.segments_done)
         return [result for _, result in answered]
@@ -341,6 +399,7 @@ class Session:
         cancel: Event | None,
         energy_budget_j: float | None = None,
         next_request_in_s: float | None = None,
+        wanted_in_s: float | None = None,
     ) -> Limits:
         period_s = self._period_s
         due_s = period_s if latency_budget_s is None else latency_budget_s
@@ -352,25 +411,7 @@ class Session:
             start_s,
             None if next_s is None else start_s + next_s,
             energy_budget_j,
-        )
-
-    def _choose_way(self) -> Way:
-        """Return the way to take for the next inference, and have the governor told of it."""
-        way = self._ways.choose()
-        self._clocking.looks_at_every_exit = way.setting.rule.looks_at_every_exit
-        self._clocking.usual_exits = way.tracker.usual_exits
-        self._clocking.looked_share = way.looks.looked_share
-        return way
-
-    def _way(self, setting: Setting) -> Way:
-        work, rule = self.bundle.workload, setting.rule
-        first = checked_verdict(setting.rule.name, rule.judge(Evidence(self.bundle.exit_count, ())))
-        return Way(
-            setting,
-            Loop(self.device, rule, self._clocking, work.exit_segments, work.segment_macs, work.head_macs),
-            BatchLoop(self._engine, self.device, rule, self._clocking, work),
-            ExitTracker(self.bundle.exit_count, first.distribution, prior_samples=setting.samples),
-            LookTracker(self.bundle.exit_count, first.distribution),
+            None if wanted_in_s is None else start_s + wanted_in_s,
         )
 
     def _steer(self, budget: Budget | BatteryLife, table: CostTable | None) -> Steering:
@@ -388,7 +429,8 @@ class Session:
         """Give the clocks back; may be called more than once."""
         self._shadowing.close()
         self._clocking.close()
-        self._lease.close()
+        if self._owns_lease:
+            self._lease.close()
 
     def __enter__(self) -> Self:
         return self
@@ -440,4 +482,12 @@ class Session:
             reason=answer.reason,
             deadline_met=None if deadline_s is None else end_s - start_s <= (deadline_s - start_s) * ROUNDING,
             allowed_drop=way.setting.allowed_drop,
+            logits=np.array(look.logits),
         )
+
+
+def _own_lease(device: Device, governor: Governor | None, wait_for_clocks: bool | None) -> SetsClocks:
+    domains = device.domains
+    lease = Lease(domains, journal=device.journal, clock=device.clock)
+    waits = device.simulated or governor is None or not domains if wait_for_clocks is None else wait_for_clocks
+    return lease if waits else ClockWriter(lease, tuple(domains))

@@ -28,6 +28,8 @@ class Setting(NamedTuple):
     """How many samples that, and the rule's first distribution, rest on."""
     early: Expected | None = None
     """How many of these exited early, and for how many of them the full network says the same; None if not known."""
+    name: str | None = None
+    """Of the setting in the bundle; None for a rule that the user made."""
 
 
 def one_setting(bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float | None) -> Setting:
@@ -46,9 +48,9 @@ def one_setting(bundle: Bundle, rule: ExitRule | str | None, allowed_drop: float
     allowed_drop = drop_in_use(rules, name, allowed_drop) if isinstance(name, str) else 0.0
     made = make_rule(rule, bundle.exit_count, rules, bundle.read_predictor(), allowed_drop)
     if not isinstance(name, str) or name not in rules.get("settings", {}):
-        return Setting(made, None, None, None)
+        return Setting(made, None, None, None, name=name if isinstance(name, str) else None)
     chosen = rules["settings"][name].get("chosen_on", {}).get(f"{allowed_drop:g}", {})
-    return Setting(made, allowed_drop, chosen.get("macs_share"), chosen.get("samples"), _expected(chosen))
+    return Setting(made, allowed_drop, chosen.get("macs_share"), chosen.get("samples"), _expected(chosen), name)
 
 
 def settings_along(

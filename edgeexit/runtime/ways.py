@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeexit.errors import ExitsDrifted
 from edgeexit.protocols import Evidence
+from edgeexit.runtime.batch import BatchLoop
+from edgeexit.runtime.loop import Answer, Loop
+from edgeexit.runtime.settings import Setting, checked_verdict, one_setting
+from edgeexit.runtime.tracking import Drift, ExitTracker, LookTracker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeexit.runtime.batch import BatchLoop
-    from edgeexit.runtime.loop import Answer, Loop
-    from edgeexit.runtime.settings import Setting
+    from edgeexit.protocols import Device
+    from edgeexit.runtime.clocking import Clocking
+    from edgeexit.runtime.engine import Engine
     from edgeexit.runtime.steering import Steering
-    from edgeexit.runtime.tracking import Drift, ExitTracker, LookTracker
 
 BY_RULE = "exit rule"
 RULED = frozenset({BY_RULE, "last exit"})
 """Reasons of an answer that came as the exit rule wanted."""
+
+
+MAX_ASKED_FOR = 16
+"""So many settings that single inferences asked for are kept; the one that was used least lately makes place."""
 
 
 class Way(NamedTuple):
@@ -36,27 +43,72 @@ class Ways:
     """Chooses a way for each inference, and tracks which exits answer on it.
 
     Args:
-        ways: From the most accurate to the cheapest; at least one.
+        settings: From the most accurate to the cheapest; at least one.
         steering: Chooses among them; None takes the first.
-        bundle_name: For the warning of a drift.
-        exit_count: Exits of the bundle.
+        engine: The sessions of the bundle's pieces.
+        device: The board.
+        clocking: The governor's side; it is told of the way that is taken.
     """
 
-    def __init__(self, ways: Sequence[Way], steering: Steering | None, bundle_name: str, exit_count: int) -> None:
-        self._ways = tuple(ways)
+    def __init__(
+        self, settings: Sequence[Setting], steering: Steering | None, engine: Engine, device: Device, clocking: Clocking
+    ) -> None:
         self._steering = steering
-        self._bundle_name = bundle_name
-        self._exit_count = exit_count
+        self._engine = engine
+        self._device = device
+        self._clocking = clocking
+        self._bundle = engine.bundle
+        self._exit_count = engine.bundle.exit_count
+        self._ways = tuple(self._make(setting) for setting in settings)
+        self._asked_for: dict[tuple[str | None, float | None], Way] = {}
 
     @property
     def drift(self) -> Drift:
         """The drift of the way that has drifted, or else of the one that has answered most."""
-        drifts = [way.tracker.drift for way in self._ways]
+        drifts = [way.tracker.drift for way in (*self._ways, *self._asked_for.values())]
         return next((drift for drift in drifts if drift.drifted), max(drifts, key=lambda drift: drift.answers))
 
-    def choose(self) -> Way:
-        """Return the way for the next inference."""
-        return self._ways[0 if self._steering is None else self._steering.choose()]
+    def choose(self, rule: str | None = None, allowed_drop: float | None = None) -> Way:
+        """Return the way for the next inference, and have the governor told of it.
+
+        Args:
+            rule: Name of a setting of the bundle for this inference alone; None and no `allowed_drop` for the
+                session's own.
+            allowed_drop: Accuracy that it may cost, in points, with `rule` None of the session's own setting.
+
+        Raises:
+            OptionError: If the bundle has no such setting.
+        """
+        if rule is None and allowed_drop is None:
+            way = self._ways[0 if self._steering is None else self._steering.choose()]
+        else:
+            way = self._find(rule, allowed_drop)
+        clocking = self._clocking
+        clocking.looks_at_every_exit = way.setting.rule.looks_at_every_exit
+        clocking.usual_exits = way.tracker.usual_exits
+        clocking.looked_share = way.looks.looked_share
+        return way
+
+    def _find(self, rule: str | None, allowed_drop: float | None) -> Way:
+        key = (self._ways[0].setting.name if rule is None else rule, allowed_drop)
+        way = self._asked_for.pop(key, None)
+        if way is None:
+            way = self._make(one_setting(self._bundle, key[0], allowed_drop))
+            if len(self._asked_for) >= MAX_ASKED_FOR:
+                del self._asked_for[next(iter(self._asked_for))]
+        self._asked_for[key] = way
+        return way
+
+    def _make(self, setting: Setting) -> Way:
+        work, rule = self._bundle.workload, setting.rule
+        first = checked_verdict(rule.name, rule.judge(Evidence(self._exit_count, ())))
+        return Way(
+            setting,
+            Loop(self._device, rule, self._clocking, work.exit_segments, work.segment_macs, work.head_macs),
+            BatchLoop(self._engine, self._device, rule, self._clocking, work),
+            ExitTracker(self._exit_count, first.distribution, prior_samples=setting.samples),
+            LookTracker(self._exit_count, first.distribution),
+        )
 
     def track(self, way: Way, answer: Answer, now_s: float) -> None:
         """Count the exit that answered; of an answer that was cut short, what the rule still had in mind.
@@ -80,7 +132,7 @@ class Ways:
 
     def _warn(self, drift: Drift) -> None:
         warnings.warn(
-            f"the exits of {self._bundle_name!r} that answer have drifted from calibration (chi-square "
+            f"the exits of {self._bundle.name!r} that answer have drifted from calibration (chi-square "
             f"{drift.statistic:.0f}, limit {drift.limit:.0f}): accuracy may no longer be as calibrated; calibrate with "
             "samples like those seen now",
             ExitsDrifted,
