@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from math import inf
+from math import floor, inf, log2
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+BUDGET_STEPS: Final = 32
+NEXT_STEPS: Final = 8
+"""An octave of times has so many that are told apart: a governor works each situation out once, and then knows it."""
+_ROUNDING: Final = 1e-9
 IDLE_S: Final = 5.0
 """After so long without a request the clocks are given back, until the next one comes."""
 
@@ -203,8 +207,9 @@ class EngineThread:
     def _infer(self, jobs: list[Job], now_s: float, wanted_in_s: float | None) -> list[Result]:
         first = jobs[0]
         deadline_s = min(inf if job.deadline_s is None else job.deadline_s for job in jobs)
-        budget_s = None if deadline_s == inf else max(deadline_s - now_s, LEAST_S)
-        next_s = self._arrivals.next_in_s(now_s) if wanted_in_s is None else wanted_in_s
+        budget_s = None if deadline_s == inf else graded(max(deadline_s - now_s, LEAST_S), BUDGET_STEPS)
+        wanted_in_s = None if wanted_in_s is None else graded(wanted_in_s, BUDGET_STEPS)
+        next_s = self._next_in_s(now_s) if wanted_in_s is None else wanted_in_s
         session, options = first.slot.session, first.options
         if len(jobs) == 1 and first.samples == 1:
             return [
@@ -231,6 +236,10 @@ class EngineThread:
             cancel=first.cancel if len(jobs) == 1 else None,
         )
 
+    def _next_in_s(self, now_s: float) -> float | None:
+        next_s = self._arrivals.next_in_s(now_s)
+        return None if next_s is None else graded(next_s, NEXT_STEPS)
+
     def _outcomes(self, jobs: list[Job], results: list[Result], start_s: float, end_s: float) -> list[InferAnswer]:
         answers, done = [], 0
         for job in jobs:
@@ -243,6 +252,11 @@ class EngineThread:
             served = job.slot.served
             answers.append(InferAnswer(served.name, served.version, own, queue_s, queue_s + run_s, met))
         return answers
+
+
+def graded(duration_s: float, steps: int) -> float:
+    """Return the next shorter time of which an octave has `steps`."""
+    return float(2.0 ** (floor(log2(duration_s) * steps + _ROUNDING) / steps))
 
 
 def _joined(jobs: list[Job]) -> Mapping[str, Array]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgeexit.daemon.contracts import InferOptions
+from edgeexit.daemon.engine import graded
 from edgeexit.daemon.jobs import Arrivals, Job, RunningMean
 from edgeexit.daemon.line import LEAST_S, Line
 from edgeexit.errors import Refused
@@ -167,3 +168,10 @@ def test_the_next_request_is_expected_a_mean_gap_after_the_last():
     arrivals.came(2.0)
     assert arrivals.next_in_s(2.5) == 1.5
     assert arrivals.next_in_s(4.0) is None
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "steps", "expected_s"), [(1.0, 8, 1.0), (1.5, 1, 1.0), (0.3, 2, 0.25), (3.0, 2, 2 * 2**0.5)]
+)
+def test_times_are_told_apart_by_parts_of_an_octave(duration_s, steps, expected_s):
+    assert graded(duration_s, steps) == pytest.approx(expected_s, rel=1e-12)
