@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import ONNX Runtime before edgeexit has turned it off
+
 HARDWARE_TESTS = Path(__file__).parent / "hardware"
 
 
