@@ -15,7 +15,7 @@ import numpy as np
 from edgeexit.daemon.contracts import InferAnswer
 from edgeexit.daemon.jobs import Arrivals, Job
 from edgeexit.daemon.line import LEAST_S, Line, Turn
-from edgeexit.errors import DeadlinePassed, EdgeExitError, EngineError, OptionError, ServeError
+from edgeexit.errors import DeadlinePassed, EdgeExitError, EngineError, OptionError, Refused, ServeError
 from edgeexit.runtime.clocking import SetsClocks
 from edgeexit.runtime.session import ROUNDING
 
@@ -37,6 +37,8 @@ BUDGET_STEPS: Final = 32
 NEXT_STEPS: Final = 8
 """An octave of times has so many that are told apart: a governor works each situation out once, and then knows it."""
 _ROUNDING: Final = 1e-9
+RESTART_S: Final = 2.0
+"""Whoever comes while the daemon is being stopped may try again then: it may have been started anew."""
 IDLE_S: Final = 5.0
 """After so long without a request the clocks are given back, until the next one comes."""
 
@@ -84,12 +86,11 @@ class EngineThread:
         """Let a job wait for its turn; its `deliver` is called once.
 
         Raises:
-            Refused: As `Line.join`.
-            ServeError: If the engine is being closed.
+            Refused: As `Line.join`, and while the engine is being closed.
         """
         with self._change:
             if self._closed:
-                raise ServeError("the daemon is being stopped")
+                raise _stopping()
             now_s = time.perf_counter()
             self._arrivals.came(now_s)
             job.expected_s = job.samples * job.slot.expected_s
@@ -130,7 +131,7 @@ class EngineThread:
             waiting = self.line.drain()
             self._change.notify()
         for job in waiting:
-            job.deliver(job, ServeError("the daemon is being stopped"))
+            job.deliver(job, _stopping())
         if self._thread.is_alive():
             self._thread.join()
 
@@ -252,6 +253,10 @@ class EngineThread:
             served = job.slot.served
             answers.append(InferAnswer(served.name, served.version, own, queue_s, queue_s + run_s, met))
         return answers
+
+
+def _stopping() -> Refused:
+    return Refused("the daemon is being stopped", RESTART_S)
 
 
 def graded(duration_s: float, steps: int) -> float:

@@ -21,7 +21,6 @@ from edgeexit.errors import (
     OptionError,
     PluginNotFound,
     Refused,
-    ServeError,
 )
 
 SHIPPED = Path(reference.__file__).parent
@@ -337,7 +336,7 @@ def test_after_the_close_nothing_is_answered(images):
         await service.start()
         await service.close()
         await service.close()
-        with pytest.raises(ServeError):
+        with pytest.raises(Refused, match="being stopped"):
             await ask(service, images[:1])
         return service.alive
 
