@@ -145,6 +145,14 @@ class DeadlinePassed(EdgeExitError, TimeoutError):
     """A request that was accepted could not be begun in time."""
 
 
+class MalformedMessage(EdgeExitError, ValueError):
+    """A message of the Open Inference Protocol is not as the protocol says."""
+
+
+class TooLarge(MalformedMessage):
+    """A message is beyond one of the limits on its size."""
+
+
 class Denied(EdgeExitError, PermissionError):
     """The daemon does not allow a request: the token is missing or wrong, or a page of another site sends it.
 

@@ -56,7 +56,7 @@ __all__ = [
 _SIMULATED = "simulated:"
 
 
-def open_device(name: str | None = None, *, work_scale: float = 1.0) -> Device:
+def open_device(name: str | None = None, *, work_scale: float = 1.0, looks_only: bool = False) -> Device:
     """Open the board to run on.
 
     Args:
@@ -65,6 +65,7 @@ def open_device(name: str | None = None, *, work_scale: float = 1.0) -> Device:
             environment variable EDGEEXIT_DEVICE decides, and without it the machine is looked at; a simulated board is
             never chosen that way.
         work_scale: Only for a simulated board: every multiply-accumulate counts as so many there.
+        looks_only: True writes no clock, not even to give back what a dead process left: another process holds them.
 
     Raises:
         DeviceNotFound: If there is no device of this name.
@@ -77,8 +78,8 @@ def open_device(name: str | None = None, *, work_scale: float = 1.0) -> Device:
     """
     wanted = name or os.environ.get("EDGEEXIT_DEVICE")
     if wanted:
-        return _open(wanted, work_scale)
-    device = _open("host", work_scale)
+        return _open(wanted, work_scale, looks_only=looks_only)
+    device = _open("host", work_scale, looks_only=looks_only)
     problem = _why_no_clocks(device)
     if problem:
         warnings.warn(
@@ -107,7 +108,7 @@ def list_devices() -> tuple[str, ...]:
     return ("host", *(p.name for p in profiles), *(_SIMULATED + p.name for p in modelled))
 
 
-def _open(name: str, work_scale: float) -> Device:
+def _open(name: str, work_scale: float, *, looks_only: bool) -> Device:
     if name.startswith(_SIMULATED):
         from edgeexit.device.profile import load_profile  # noqa: PLC0415
         from edgeexit.device.simulated import SimulatedDevice  # noqa: PLC0415
@@ -120,7 +121,7 @@ def _open(name: str, work_scale: float) -> Device:
     from edgeexit.device.sysfs import Tree  # noqa: PLC0415
 
     if name == "host":
-        return HostDevice()
+        return HostDevice(looks_only=looks_only)
     try:
         profile = load_profile(name)
     except DeviceNotFound as error:
@@ -129,7 +130,7 @@ def _open(name: str, work_scale: float) -> Device:
     mismatch = _why_mismatch(profile, tree)
     if mismatch:
         warnings.warn(mismatch, ProfileMismatch, stacklevel=3)
-    return HostDevice(profile, tree=tree)
+    return HostDevice(profile, tree=tree, looks_only=looks_only)
 
 
 def _why_mismatch(profile: DeviceProfile, tree: Tree) -> str | None:

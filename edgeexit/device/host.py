@@ -51,13 +51,14 @@ class HostFacts:
 class HostDevice:
     """A real machine. What it does not have is left out: no domain, no meter, no rail, None for a condition.
 
-    Opening it gives back clocks that a dead process left behind, and changes nothing else.
+    Opening it gives back clocks that a dead process left behind, unless it is only looked at, and changes nothing else.
 
     Args:
         profile: What is known of the board; None looks which one it is.
         tree: The machine's files.
         run_folder: Where the journal of the clocks lies.
         nvml: False leaves NVIDIA's library alone, for a machine that is a copy of files.
+        looks_only: True writes no clock, not even to give one back: another process holds them.
     """
 
     simulated = False
@@ -69,12 +70,14 @@ class HostDevice:
         tree: Tree | None = None,
         run_folder: Path = RUN_FOLDER,
         nvml: bool = True,
+        looks_only: bool = False,
     ) -> None:
         self.tree = Tree() if tree is None else tree
         self.run_folder = run_folder
         self._stack = ExitStack()
         self._clock = MonotonicClock()
-        self._give_back_abandoned()
+        if not looks_only:
+            self._give_back_abandoned()
         self.gpus = self._stack.enter_context(find_gpus()).gpus if nvml else ()
         usable = any(gpu.domain is not None or gpu.meter is not None for gpu in self.gpus)
         self.profile = detect_profile(self.tree, nvidia_gpu=usable) if profile is None else profile

@@ -75,7 +75,10 @@ def test_what_a_profile_models_is_not_taken_for_this_machine(open_board):
     assert host.modelled_costs(Workload((1,), (1,), (0,))) is None
 
 
-def test_opening_it_gives_back_what_a_dead_process_left(open_board, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize(("looks_only", "left"), [(False, "ondemand"), (True, "userspace")])
+def test_opening_it_gives_back_what_a_dead_process_left_unless_it_is_only_looked_at(
+    open_board, tmp_path, caplog, looks_only, left
+):
     tree = FakeTree()
     policy = tree.add_cpufreq_policy(0)
     dead = os.fork()
@@ -85,9 +88,9 @@ def test_opening_it_gives_back_what_a_dead_process_left(open_board, tmp_path, mo
         os._exit(0)
     os.waitpid(dead, 0)
     policy.governor = "userspace"  # the fake kernel of the child died with it: this one holds what it wrote
-    open_board(tree)
-    assert policy.governor == "ondemand"
-    assert "cpufreq/policy0/scaling_governor, " in caplog.text
+    open_board(tree, looks_only=looks_only)
+    assert policy.governor == left
+    assert ("cpufreq/policy0/scaling_governor, " in caplog.text) is not looks_only
 
 
 def test_a_journal_that_cannot_be_read_does_not_keep_the_machine_from_being_opened(open_board, tmp_path, caplog):
