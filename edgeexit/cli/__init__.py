@@ -27,6 +27,7 @@ from edgeexit.cli.failures import (
 _COMMANDS = (
     *("demo", "prepare", "calibrate", "export", "run", "info"),
     *("doctor", "measure", "restore", "replay", "report"),
+    *("serve", "clockd", "top", "install-service"),
 )
 _EPILOG = """\b
 Exit codes:
@@ -53,7 +54,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"edgeexit.cli.{cmd_name}").command
+        command: click.Command = import_module(f"edgeexit.cli.{cmd_name.replace('-', '_')}").command
         return command
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from edgeexit.errors import MissingExtra
 
 
 @contextmanager
-def needing_prepare(command: str) -> Iterator[None]:
+def needing(command: str, extra: str) -> Iterator[None]:
     """Name the extra that brings a package that is imported within, if it is missing.
 
     Args:
         command: Name of the command that needs it.
+        extra: Name of the extra.
 
     Raises:
         MissingExtra: If a package is not installed.
@@ -22,4 +23,9 @@ def needing_prepare(command: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        raise MissingExtra(f"{command} needs {package}: pip install 'edgeexit[prepare]'") from error
+        raise MissingExtra(f"{command} needs {package}: pip install 'edgeexit[{extra}]'") from error
+
+
+def needing_prepare(command: str) -> AbstractContextManager[None]:
+    """Do the same for the extra "prepare"."""
+    return needing(command, "prepare")

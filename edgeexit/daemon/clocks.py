@@ -78,8 +78,8 @@ def choose_setter(device: Device, socket: Path | None) -> Setter:
         return Setter(Onlooker(device.domains), lambda: (NOBODY, "the daemon was told to set no clocks"))
     from edgeexit.daemon.clockd.client import ClockdLease  # noqa: PLC0415  needed on real boards alone
 
-    lease = ClockdLease(socket, device.domains)
-    return Setter(lease, lambda: (CLOCKD, "") if lease.state == "connected" else (NOBODY, lease.reason))
+    remote = ClockdLease(socket, device.domains)
+    return Setter(remote, lambda: (CLOCKD, "") if remote.state.value == "connected" else (NOBODY, remote.reason))
 
 
 def _read_hz(domain: ClockDomain) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class Status(NamedTuple):
     """Models whose exits are no longer distributed as in calibration."""
     recent: Sequence[Recent]
     """The newest last; at most 256."""
+    clock_seconds: Mapping[tuple[str, int], float] = MappingProxyType({})
+    """(Domain, operating point in Hz) -> seconds that it was at it since the start."""
 
 
 class Service(Protocol):

@@ -37,6 +37,8 @@ BUDGET_STEPS: Final = 32
 NEXT_STEPS: Final = 8
 """An octave of times has so many that are told apart: a governor works each situation out once, and then knows it."""
 _ROUNDING: Final = 1e-9
+HUNG_S: Final = 120.0
+"""A turn that takes longer will never end: a watchdog may act."""
 RESTART_S: Final = 2.0
 """Whoever comes while the daemon is being stopped may try again then: it may have been started anew."""
 IDLE_S: Final = 5.0
@@ -69,14 +71,16 @@ class EngineThread:
         self._calls: list[Callable[[], None]] = []
         self._change = threading.Condition()
         self._free_s = 0.0
+        self._began_s: float | None = None
         self._closed = False
         self._resting = True
         self._thread = threading.Thread(target=self._run, name="edgeexit-engine", daemon=True)
 
     @property
     def alive(self) -> bool:
-        """True while the thread runs."""
-        return self._thread.is_alive()
+        """True while the thread runs, and does not hang in one turn."""
+        began_s = self._began_s
+        return self._thread.is_alive() and (began_s is None or time.perf_counter() - began_s < HUNG_S)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -133,7 +137,7 @@ class EngineThread:
         for job in waiting:
             job.deliver(job, _stopping())
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(HUNG_S)
 
     def _run(self) -> None:
         while True:
@@ -147,6 +151,7 @@ class EngineThread:
                 turn = self.line.next(now_s) if len(self.line) else None
                 if turn is not None:
                     self._free_s = now_s + sum(job.expected_s for job in turn.jobs)
+            self._began_s = time.perf_counter()
             for call in calls:
                 call()
             if turn is not None:
@@ -154,6 +159,7 @@ class EngineThread:
                 self._answer(turn)
             elif not ready:
                 self._rest()
+            self._began_s = None
 
     def _has_work(self) -> bool:
         return bool(len(self.line) or self._calls or self._closed)

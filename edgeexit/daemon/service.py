@@ -19,6 +19,7 @@ from edgeexit.daemon.contracts import InferAnswer, InferOptions, ModelView, Rece
 from edgeexit.daemon.engine import EngineThread
 from edgeexit.daemon.jobs import Job
 from edgeexit.daemon.models import Models
+from edgeexit.daemon.residency import EVERY_S, Residency
 from edgeexit.daemon.slot import Slot, make_governor, open_slot
 from edgeexit.device import open_device
 from edgeexit.errors import ClocksUnavailable, OptionError, ServeError
@@ -57,7 +58,8 @@ class DaemonService:
         self, served: Sequence[ServedBundle], settings: ServiceSettings, observers: Sequence[Observer] = ()
     ) -> None:
         self.settings = settings
-        self._observers = tuple(observers)
+        self._observers = list(observers)
+        self._residency = Residency()
         self._models = Models(served, self._open_slot, self._close_slot)
         self._numbers = itertools.count()
         self._recent: deque[Recent] = deque(maxlen=RECENT)
@@ -66,7 +68,7 @@ class DaemonService:
         self._setter: Setter | None = None
         self._engine: EngineThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Open the device, load every bundle, and begin to answer.
@@ -90,16 +92,16 @@ class DaemonService:
         except BaseException:
             await self.close()
             raise
+        self._tasks.append(self._loop.create_task(self._look_at_clocks(device, self._setter)))
         if settings.watch_s is not None:
-            self._watching = self._loop.create_task(self._watch(settings.watch_s))
+            self._tasks.append(self._loop.create_task(self._watch(settings.watch_s)))
 
     async def close(self) -> None:
         """Finish what runs, refuse what waits, and give the clocks back; a second call does nothing."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -113,6 +115,10 @@ class DaemonService:
                 stack.callback(slot.session.close)
             if engine is not None and engine.alive:
                 stack.callback(engine.close)
+
+    def observe(self, observer: Observer) -> None:
+        """Tell somebody more of every answer and refusal from now on."""
+        self._observers.append(observer)
 
     @property
     def alive(self) -> bool:
@@ -233,6 +239,7 @@ class DaemonService:
             energy_source=None if meter is None else meter.source.value,
             drifted=[slot.served.name for slot in self._models.slots() if slot.session.drift.drifted],
             recent=tuple(self._recent),
+            clock_seconds=dict(self._residency.seconds),
         )
 
     async def change(
@@ -257,6 +264,12 @@ class DaemonService:
         if governor == NO_GOVERNOR:
             await asyncio.wrap_future(self._engine.call(self._setter.hold.restore))
 
+    async def _look_at_clocks(self, device: Device, setter: Setter) -> None:
+        points_hz = {name: domain.operating_points_hz for name, domain in device.domains.items()}
+        while points_hz:
+            self._residency.look(setter.hold.read_clocks(), points_hz)
+            await asyncio.sleep(EVERY_S)
+
     async def _watch(self, every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
@@ -279,7 +292,7 @@ def _open_quietly(settings: ServiceSettings) -> Device:
     """Open the device; that this process may not set its clocks is as it should be."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ClocksUnavailable)
-        return open_device(settings.device, work_scale=settings.work_scale)
+        return open_device(settings.device, work_scale=settings.work_scale, looks_only=True)
 
 
 def _deliver_nowhere(job: Job, outcome: InferAnswer | Exception) -> None:

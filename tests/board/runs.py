@@ -31,6 +31,7 @@ def run_arm64(folder):
         ),
         "user": ("in_guest_user", {}),
         "kill": ("in_guest_kill", {"rounds": KILLS, "seed": 2}),
+        "clockd": ("in_guest_clockd", {"seed": 3}),
         "clocks": ("in_guest_clocks", {}),
     }
     (folder / "wheel").mkdir()

@@ -1,0 +1,86 @@
+"""The protocol's model repository: which models there are, and loading and unloading them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.responses import Response
+
+from edgeexit.daemon.http.body import read_body
+from edgeexit.daemon.http.metadata import json_response
+from edgeexit.errors import MalformedMessage, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import HTTPConnection, Request
+
+    from edgeexit.daemon.contracts import ModelView, Service
+
+    Check = Callable[[HTTPConnection], None]
+
+MAX_BODY_BYTES: Final = 65_536
+_STATES: Final = {"ready": "READY", "loading": "LOADING", "unloaded": "UNAVAILABLE", "failed": "UNAVAILABLE"}
+
+
+class _Index(Struct):
+    ready: bool = False
+
+
+class _Change(Struct):
+    parameters: Annotated[dict[str, Any], Meta(max_length=64)] | None = None
+
+
+class Repository:
+    """Lists, loads and unloads models.
+
+    Args:
+        service: Who has them.
+        require_control: Raises `Denied` for who may not load or unload.
+    """
+
+    def __init__(self, service: Service, require_control: Check) -> None:
+        self._service = service
+        self._require_control = require_control
+
+    async def index(self, request: Request) -> Response:
+        """List every model and version, or those alone that are ready."""
+        asked = await _read(request, _Index)
+        views = [view for view in self._service.models() if view.ready or not asked.ready]
+        return json_response([_entry(view) for view in views])
+
+    async def load(self, request: Request) -> Response:
+        """Load a model, or load it anew."""
+        self._require_control(request)
+        asked = await _read(request, _Change)
+        for name in asked.parameters or {}:
+            if name == "config" or name.startswith("file:"):
+                raise OptionError(
+                    f"parameter {name[:40]!r} is not supported: a model is its bundle as it is on the device"
+                )
+        await self._service.load(request.path_params["name"])
+        return json_response({})
+
+    async def unload(self, request: Request) -> Response:
+        """Unload a model."""
+        self._require_control(request)
+        await _read(request, _Change)
+        await self._service.unload(request.path_params["name"])
+        return json_response({})
+
+
+async def _read(request: Request, kind: Callable[..., Any]) -> Any:
+    body = await read_body(request.scope, request.receive, MAX_BODY_BYTES)
+    if not body.strip():
+        return kind()
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"the JSON is not as the protocol says: {error}") from None
+
+
+def _entry(view: ModelView) -> dict[str, str]:
+    state = "READY" if view.ready else _STATES.get(view.state, "UNAVAILABLE")
+    return {"name": view.name, "version": view.version, "state": state, "reason": view.reason}

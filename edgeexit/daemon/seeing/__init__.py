@@ -1,0 +1,1 @@
+"""Metrics, logs and the dashboard: what the daemon shows of itself."""
