@@ -45,7 +45,9 @@ ARM64_DEBIAN = (
 )
 ARM64_WHEELS = (
     *("onnxruntime==1.31.1", "numpy==2.4.6", "protobuf==7.36.2", "flatbuffers==25.12.19", "packaging==26.3"),
-    *("psutil==7.2.2", "click==8.5.1", "nvidia-ml-py==13.615.71"),
+    *("psutil==7.2.2", "click==8.5.1", "nvidia-ml-py==13.615.71", "msgspec==0.22.0", "starlette==1.10.0"),
+    *("uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0", "prometheus-client==0.26.0", "anyio==4.16.0"),
+    *("idna==3.20", "h11==0.16.0", "typing-extensions==4.16.0"),
 )
 ARM64_MACHINE = ("-cpu", "cortex-a72", "-smp", "4", "-m", "1024", "-nic", "none", "-nographic")
 END = "EDGEEXIT-GUEST-ENDED"
@@ -134,7 +136,7 @@ def why_not():
     return None
 
 
-def run(board, parts, folder, timeout_s=240.0):
+def run(board, parts, folder, timeout_s=480.0):
     """Boot a board, run parts in it one after the other and return their `Answers`.
 
     Args:

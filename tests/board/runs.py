@@ -7,6 +7,7 @@ CPU_FILES = tuple(f"{CPUFREQ}/policy0/{name}" for name in ("scaling_governor", "
 ARM64_FILES = (*CPU_FILES, f"{CPUFREQ}/policy0/cpuinfo_cur_freq", f"{DEVFREQ}/{NODE}/max_freq")
 IMAGES = 20
 KILLS = 20
+PHASE_S = 6.0
 GOVERNORS = ("powersave", "performance", "stepping")
 
 
@@ -32,6 +33,7 @@ def run_arm64(folder):
         "user": ("in_guest_user", {}),
         "kill": ("in_guest_kill", {"rounds": KILLS, "seed": 2}),
         "clockd": ("in_guest_clockd", {"seed": 3}),
+        "daemon": ("in_guest_daemon", {"count": IMAGES, "phase_s": PHASE_S}),
         "clocks": ("in_guest_clocks", {}),
     }
     (folder / "wheel").mkdir()
