@@ -98,8 +98,9 @@ def settings_of(governor: str | None, latency_budget_s: float | None, *, no_dead
     """
     if no_deadline and latency_budget_s is not None:
         raise OptionError("give either latency_budget_s or no_deadline, not both")
-    asked = {"governor": governor, "latency_budget_s": latency_budget_s, "no_deadline": no_deadline or None}
-    settings = {name: value for name, value in asked.items() if value is not None}
+    settings: dict[str, Any] = {} if governor is None else {"governor": governor}
+    if no_deadline or latency_budget_s is not None:
+        settings["latency_budget_s"] = latency_budget_s
     if not settings:
         raise OptionError("nothing to change: give governor, latency_budget_s or no_deadline")
     return settings

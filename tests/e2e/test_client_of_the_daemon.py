@@ -8,7 +8,7 @@ import pytest
 from serving_process import serving
 
 import edgeexit
-from edgeexit.errors import Denied, Refused, ServeError
+from edgeexit.errors import Denied, OptionError, Refused, ServeError
 
 MODEL = "fashion-resnet"
 IMAGES = np.random.default_rng(5).random((4, 1, 28, 28), dtype=np.float32)
@@ -67,6 +67,29 @@ def test_loading_takes_the_token_or_the_unix_socket(daemon, client):
         by_unix.load(MODEL)
     with edgeexit.Client(daemon.url) as without, pytest.raises(Denied, match="token"):
         without.load(MODEL)
+
+
+def test_governor_and_deadline_can_be_changed_and_seen(client):
+    client.change(governor="performance", latency_budget_s=0.25)
+    state = client.state()
+    assert (state["governor"], state["latency_budget_s"]) == ("performance", 0.25)
+    assert client.infer(MODEL, IMAGES[:1]).deadline_met is True
+    client.change(governor="plan", no_deadline=True)
+    assert client.state()["latency_budget_s"] is None
+    assert client.infer(MODEL, IMAGES[:1]).deadline_met is None
+
+
+def test_an_unknown_governor_changes_nothing(client):
+    before = client.state()["governor"]
+    with pytest.raises(OptionError, match="nobody"):
+        client.change(governor="nobody", latency_budget_s=0.25)
+    assert client.state()["governor"] == before
+    assert client.state()["latency_budget_s"] is None
+
+
+def test_changes_over_tcp_need_the_token(daemon):
+    with edgeexit.Client(daemon.url) as without, pytest.raises(Denied):
+        without.change(governor="performance")
 
 
 def test_a_client_that_is_there_before_the_daemon_waits_for_it(tmp_path):

@@ -136,6 +136,7 @@ class ClockdLease:
         self._asked = self._anew = False
         self._given, self._dealt_with = 0, -1
         self._settled = {}
+        self._held: frozenset[str] = frozenset()
         self._dialogue = Dialogue(self._socket, time.monotonic)
         self._thread = threading.Thread(target=self._run, name="edgeexit-clockd", daemon=True)
         self._thread.start()
@@ -171,8 +172,9 @@ class ClockdLease:
         dialogue = self._dialogue
         dialogue.turn(wanted, anew=anew)
         asked, self._asked = self._asked, False
-        if asked or anew:
+        if asked or anew or dialogue.held.keys() != self._held:  # also when clockd has gone, and the clocks with it
             self._clocks = {**self._read_own(self._domains), **dialogue.read()}
+            self._held = frozenset(dialogue.held)
         self._warn(wanted)
         with self._change:
             if not self._anew:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from edgeexit.client.answers import ModelMetadata, TensorMetadata
+from edgeexit.client.calls import settings_of
 from edgeexit.client.inference import Question, read_answer
-from edgeexit.errors import InputError, ServeError
+from edgeexit.errors import InputError, OptionError, ServeError
 from edgeexit.open_inference import OutputTensor, decode_request, encode_response
 from edgeexit.open_inference.framing import HEADER, json_length
 
@@ -131,3 +132,15 @@ def test_a_server_of_another_kind_is_told_from_ours():
 def test_an_answer_that_is_not_of_the_protocol_is_an_error_of_the_server():
     with pytest.raises(ServeError, match="cannot be read"):
         read_answer({}, b"<html>", about())
+
+
+def test_only_settings_that_are_to_change_are_sent():
+    assert settings_of("plan", None, no_deadline=False) == {"governor": "plan"}
+    assert settings_of(None, 0.02, no_deadline=False) == {"latency_budget_s": 0.02}
+    assert settings_of(None, None, no_deadline=True) == {"latency_budget_s": None}
+
+
+@pytest.mark.parametrize(("budget_s", "no_deadline"), [(None, False), (0.02, True)])
+def test_settings_that_say_nothing_or_contradict_are_refused(budget_s, no_deadline):
+    with pytest.raises(OptionError):
+        settings_of(None, budget_s, no_deadline=no_deadline)
