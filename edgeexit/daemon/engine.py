@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from edgeexit.daemon.slot import Slot
     from edgeexit.runtime.result import Result
+    from edgeexit.runtime.session import Session
 
     Array = NDArray[Any]
 
@@ -37,6 +38,8 @@ BUDGET_STEPS: Final = 32
 NEXT_STEPS: Final = 8
 """An octave of times has so many that are told apart: a governor works each situation out once, and then knows it."""
 _ROUNDING: Final = 1e-9
+MOMENT_S: Final = 0.001
+"""After so long without work the clocks are chosen for the time until the next request."""
 HUNG_S: Final = 120.0
 """A turn that takes longer will never end: a watchdog may act."""
 RESTART_S: Final = 2.0
@@ -74,6 +77,7 @@ class EngineThread:
         self._began_s: float | None = None
         self._closed = False
         self._resting = True
+        self._to_rest: Session | None = None
         self._thread = threading.Thread(target=self._run, name="edgeexit-engine", daemon=True)
 
     @property
@@ -98,6 +102,7 @@ class EngineThread:
             now_s = time.perf_counter()
             self._arrivals.came(now_s)
             job.expected_s = job.samples * job.slot.expected_s
+            job.spread_s = job.samples * job.slot.pace.spread
             job.least_s = job.slot.least_s
             self.line.join(job, now_s, self._free_s)
             self._change.notify()
@@ -143,7 +148,7 @@ class EngineThread:
         while True:
             with self._change:
                 self._free_s = 0.0
-                ready = self._change.wait_for(self._has_work, timeout=None if self._resting else IDLE_S)
+                ready = self._wait()
                 if self._closed and not self._calls:
                     return
                 calls, self._calls = self._calls, []
@@ -160,6 +165,22 @@ class EngineThread:
             elif not ready:
                 self._rest()
             self._began_s = None
+
+    def _wait(self) -> bool:
+        """Wait for work; once none has come for a moment, let the governor choose the clocks for the wait.
+
+        It is asked so late as whoever waits for an answer comes first, and nobody rests with work at the door.
+        """
+        if self._to_rest is not None:
+            if self._change.wait_for(self._has_work, timeout=MOMENT_S):
+                self._to_rest = None
+                return True
+            session, self._to_rest = self._to_rest, None
+            try:
+                session.rest()
+            except Exception:
+                log.exception("the clocks could not be set for the time until the next request")
+        return self._change.wait_for(self._has_work, timeout=None if self._resting else IDLE_S)
 
     def _has_work(self) -> bool:
         return bool(len(self.line) or self._calls or self._closed)
@@ -178,13 +199,14 @@ class EngineThread:
             return
         try:
             results = self._infer(jobs, start_s, turn.wanted_in_s)
-        except EdgeExitError as error:
-            outcomes: Sequence[InferAnswer | Exception] = [error] * len(jobs)
+        except EdgeExitError as error:  # without its traceback: that holds this frame, which holds the inputs
+            outcomes: Sequence[InferAnswer | Exception] = [error.with_traceback(None)] * len(jobs)
         except Exception as error:
             log.exception("an inference failed")
             outcomes = [EngineError(f"the inference failed: {error}")] * len(jobs)
         else:
             end_s = time.perf_counter()
+            self._to_rest = jobs[0].slot.session
             self._learn(jobs, end_s - start_s)
             outcomes = self._outcomes(jobs, results, start_s, end_s)
         for job, outcome in zip(jobs, outcomes, strict=True):
@@ -228,6 +250,7 @@ class EngineThread:
                     wanted_in_s=wanted_in_s,
                     exit_rule=options.exit_rule,
                     allowed_drop=options.allowed_drop,
+                    rest=False,
                     cancel=first.cancel,
                 )
             ]
@@ -240,6 +263,7 @@ class EngineThread:
             wanted_in_s=wanted_in_s,
             exit_rule=options.exit_rule,
             allowed_drop=options.allowed_drop,
+            rest=False,
             cancel=first.cancel if len(jobs) == 1 else None,
         )
 

@@ -38,6 +38,7 @@ class Job:
         cancel: Set when the client has left.
         expected_s: How long the engine will be busy with it, as far as is known; else 0.
         least_s: The least time that an answer takes.
+        spread_s: How far such times are off, mostly.
     """
 
     slot: Slot
@@ -51,6 +52,7 @@ class Job:
     cancel: Event = field(default_factory=Event)
     expected_s: float = 0.0
     least_s: float = 0.0
+    spread_s: float = 0.0
 
     @property
     def turn(self) -> tuple[int, float, int]:
@@ -70,11 +72,16 @@ class Job:
 
 
 class RunningMean:
-    """Mean of the last figures, the newest weighing most; the first ones weigh alike."""
+    """Mean of the last figures, the newest weighing most; the first ones weigh alike.
+
+    Attributes:
+        spread: How far figures are from it on average.
+    """
 
     def __init__(self) -> None:
         self._count = 0
         self._mean = 0.0
+        self.spread = 0.0
 
     @property
     def value(self) -> float | None:
@@ -84,7 +91,10 @@ class RunningMean:
     def add(self, figure: float) -> None:
         """Take a figure in."""
         self._count += 1
-        self._mean += (figure - self._mean) * max(_WEIGHT, 1.0 / self._count)
+        weight = max(_WEIGHT, 1.0 / self._count)
+        off = abs(figure - self._mean) if self._count > 1 else 0.0
+        self.spread += (off - self.spread) * weight
+        self._mean += (figure - self._mean) * weight
 
 
 class Arrivals:

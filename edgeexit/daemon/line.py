@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 LEAST_S = 1e-6
 """A time that is up counts as so much: budgets must lie above 0."""
+CAUTION = 2.0
+"""So many spreads later than expected an accepted job must still be in time; spreads of those before it add as chance
+does."""
 
 _turn = attrgetter("turn")
 
@@ -57,19 +60,23 @@ class Line:
             raise Refused(f"the queue is full: {self.limit} requests wait already; try again later", max(wait_s, 0.0))
         place = bisect(self._jobs, job.turn, key=_turn)
         start_s = max(now_s, free_s)
-        for each in self._jobs[:place]:
+        before = self._jobs[:place]
+        for each in before:
             start_s += each.expected_s if each.deadline_s is None or start_s + each.least_s <= each.deadline_s else 0.0
-        self._check_in_time(job, now_s, start_s)
+        care_s = CAUTION * sum(each.spread_s**2 for each in (*before, job)) ** 0.5
+        self._check_in_time(job, now_s, start_s, care_s)
         self._check_others(job, now_s, start_s, self._jobs[place:])
         insort(self._jobs, job, key=_turn)
 
     @staticmethod
-    def _check_in_time(job: Job, now_s: float, start_s: float) -> None:
-        if job.deadline_s is None or start_s + job.least_s <= job.deadline_s:
+    def _check_in_time(job: Job, now_s: float, start_s: float, care_s: float) -> None:
+        if job.deadline_s is None or start_s + job.least_s + care_s <= job.deadline_s:
             return
         due, wait_s = _ms(job.deadline_s - job.submitted_s), start_s - now_s
         if now_s + job.least_s > job.deadline_s:
             raise Refused(f"an answer takes at least {_ms(job.least_s)}, and is due in {due}: ask for more time")
+        if wait_s <= 0.0 and start_s + job.least_s <= job.deadline_s:
+            return  # nobody is before it: it may be in time, and another try will not be safer
         raise Refused(f"the answer cannot be in time: it is due in {due}, and {_ms(wait_s)} are taken", wait_s)
 
     @staticmethod

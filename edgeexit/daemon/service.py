@@ -160,7 +160,7 @@ class DaemonService:
         job = self._job(slot, arrays, samples, options)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[InferAnswer] = loop.create_future()
-        job.deliver = lambda _, outcome: _call_from_thread(loop, future, outcome)
+        job.deliver = partial(_call_from_thread, loop, future)
         slot.users += 1
         try:
             self._engine.submit(job)
@@ -170,6 +170,7 @@ class DaemonService:
             raise
         finally:
             self._models.left(slot)
+            del job, future  # an error's traceback holds this frame: with them a cycle, and with it the inputs
 
     def _with_defaults(self, options: InferOptions) -> InferOptions:
         budget_s = options.latency_budget_s
@@ -300,7 +301,7 @@ def _deliver_nowhere(job: Job, outcome: InferAnswer | Exception) -> None:
 
 
 def _call_from_thread(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[InferAnswer], outcome: InferAnswer | Exception
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[InferAnswer], _: Job, outcome: InferAnswer | Exception
 ) -> None:
     with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
         loop.call_soon_threadsafe(_settle, future, outcome)

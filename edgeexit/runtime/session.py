@@ -164,6 +164,7 @@ class Session:
         self._steering = None if budget is None else self._steer(budget, table)
         self._ways = Ways(self._settings, self._steering, self._engine, device, self._clocking)
         self._shadowing = Shadowing(shadow, self._engine, device, self._clocking)
+        self._newest: Answer | None = None
         self._programs: dict[tuple[tuple[int, ...], ...], Program] = {}
         self._warm_up()
         for every in sorted({setting.rule.looks_at_every_exit for setting in self._settings}):
@@ -214,6 +215,7 @@ class Session:
         wanted_in_s: float | None = None,
         exit_rule: str | None = None,
         allowed_drop: float | None = None,
+        rest: bool = True,
         cancel: Event | None = None,
     ) -> Result:
         """Answer for one sample.
@@ -230,6 +232,7 @@ class Session:
                 the earlier of this and the deadline, but no answer is cut short for it.
             exit_rule: Name of one of the bundle's settings for this inference alone; by default the session's.
             allowed_drop: Accuracy that it may cost, in points, as for the session.
+            rest: False leaves the clocks as they are after the answer, until `rest` is called.
             cancel: Checked between segments; once it is set, the best exit so far answers.
 
         Raises:
@@ -243,8 +246,20 @@ class Session:
         limits = self._limits(start_s, latency_budget_s, cancel, energy_budget_j, next_request_in_s, wanted_in_s)
         with self._shadowing.turn:
             answer, result = self._answer(inputs, start_s, limits, (exit_rule, allowed_drop))
-            self._clocking.rest(answer.look.exit_index, answer.segments_done)
+            self._newest = answer
+            if rest:
+                self._rest()
         return result
+
+    def rest(self) -> None:
+        """Let the governor choose the clocks until the next request, after an `infer(..., rest=False)`."""
+        with self._shadowing.turn:
+            self._rest()
+
+    def _rest(self) -> None:
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            self._clocking.rest(newest.look.exit_index, newest.segments_done)
 
     def _answer(
         self, inputs: Inputs, start_s: float, limits: Limits, asked: tuple[str | None, float | None] = (None, None)
@@ -302,6 +317,7 @@ class Session:
         wanted_in_s: float | None = None,
         exit_rule: str | None = None,
         allowed_drop: float | None = None,
+        rest: bool = True,
         cancel: Event | None = None,
     ) -> list[Result]:
         """Answer for a batch, in the order of the inputs; a sample that has exited costs nothing further.
@@ -313,6 +329,7 @@ class Session:
             wanted_in_s: As for `infer`.
             exit_rule: As for `infer`.
             allowed_drop: As for `infer`.
+            rest: As for `infer`.
             cancel: Checked between segments; once it is set, the best exits so far answer.
 
         Raises:
@@ -329,7 +346,10 @@ class Session:
             return []
         limits = self._limits(start_s, latency_budget_s, cancel, None, next_request_in_s, wanted_in_s)
         with self._shadowing.turn:
-            return self._answer_batch(arrays, samples, start_s, limits, (exit_rule, allowed_drop))
+            results = self._answer_batch(arrays, samples, start_s, limits, (exit_rule, allowed_drop))
+            if rest:
+                self._rest()
+        return results
 
     def check(self, inputs: Inputs) -> dict[str, Array]:
         """Check the inputs of a batch without answering; from any thread.
@@ -375,8 +395,7 @@ class Session:
             self._steering.ran([one.answer for one in timed], mean_s, mean_j, end_s)
         self._shadowing.answered_batch(way.setting, timed, arrays, end_s, limits.next_request_s)
         results = [self._result(way, t.answer, start_s, t.end_s, t.energy, limits.deadline_s) for t in timed]
-        newest = max((one.answer for one in timed), key=lambda a: (a.segments_done, a.look.exit_index))
-        self._clocking.rest(newest.look.exit_index, newest.segments_done)
+        self._newest = max((one.answer for one in timed), key=lambda a: (a.segments_done, a.look.exit_index))
         return results
 
     def _answer_one_by_one(
@@ -388,8 +407,7 @@ class Session:
             start_s = self._now_s()
             left = self._limits(start_s, self._left_s(limits.deadline_s), limits.cancel)
             answered.append(self._answer(one, start_s, left._replace(wanted_s=limits.wanted_s), asked))
-        newest = answered[-1][0]
-        self._clocking.rest(newest.look.exit_index, newest.segments_done)
+        self._newest = answered[-1][0]
         return [result for _, result in answered]
 
     def _limits(

@@ -69,7 +69,8 @@ def failure_of(error: Exception) -> Failure:
         log.error("a request failed for a reason that nobody foresaw", exc_info=error)
         return Failure(status, error_body("internal error: the daemon's log says more"), ())
     text = error.detail if isinstance(error, HTTPException) else str(error)
-    return Failure(status, error_body(text.encode("utf-8", "replace").decode()), headers)
+    retry_after_s = error.retry_after_s if isinstance(error, Refused) else None
+    return Failure(status, error_body(text.encode("utf-8", "replace").decode(), retry_after_s), headers)
 
 
 def _status_of(error: Exception) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:

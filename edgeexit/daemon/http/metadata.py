@@ -77,6 +77,7 @@ class Metadata:
                     for tensor in bundle.inputs
                 ],
                 "outputs": [output._asdict() for output in outputs_of(bundle)],
+                "parameters": {"task": bundle.task} | ({} if bundle.labels is None else {"labels": bundle.labels}),
             }
         )
 

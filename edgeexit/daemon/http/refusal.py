@@ -24,9 +24,14 @@ _CHALLENGES: Final = (
 )
 
 
-def error_body(text: str) -> bytes:
-    """Return the JSON that clients of the protocol look for in every answer that says no."""
-    return msgspec.json.encode({"error": text})
+def error_body(text: str, retry_after_s: float | None = None) -> bytes:
+    """Return the JSON that clients of the protocol look for in every answer that says no.
+
+    Args:
+        text: What is wrong.
+        retry_after_s: When another try may be worth it, more exactly than in whole seconds, as the header has it.
+    """
+    return msgspec.json.encode({"error": text} | ({} if retry_after_s is None else {"retry_after_s": retry_after_s}))
 
 
 async def refuse(send: Send, status: int, text: str, headers: Iterable[Header] = ()) -> None:

@@ -45,6 +45,7 @@ class Session:
         self.begun = threading.Semaphore(0)
         self.asked = []
         self.apart_s = []
+        self.rested = threading.Semaphore(0)
 
     def infer(self, inputs, **asked):
         self.begun.release()
@@ -53,6 +54,9 @@ class Session:
         if self.error is not None:
             raise self.error
         return SimpleNamespace(latency_s=0.25)
+
+    def rest(self):
+        self.rested.release()
 
     def worked_apart(self, duration_s):
         self.apart_s.append(duration_s)
@@ -223,6 +227,18 @@ def test_who_waits_hurries_who_runs(make):
     assert first is None
     assert second < 1e-5
     assert third is None
+
+
+def test_the_clocks_for_the_wait_are_chosen_once_nobody_waits(make):
+    slot, outcomes = Slot(Session()), Outcomes()
+    slot.session.go.clear()
+    engine = make(slot)
+    for number in range(3):
+        engine.submit(job(slot, outcomes, number))
+    slot.session.go.set()
+    outcomes.wait(3)
+    assert slot.session.rested.acquire(timeout=PATIENCE_S)
+    assert not slot.session.rested.acquire(timeout=0.01)
 
 
 def test_a_full_queue_refuses(make):

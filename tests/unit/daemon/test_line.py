@@ -15,7 +15,7 @@ SLOT = SimpleNamespace(served=SimpleNamespace(max_batch=1))
 BATCHING = SimpleNamespace(served=SimpleNamespace(max_batch=4))
 
 
-def job(number, due_s=None, *, priority=0, slot=SLOT, samples=1, expected_s=1.0, least_s=0.5, **options):
+def job(number, due_s=None, *, priority=0, slot=SLOT, samples=1, expected_s=1.0, least_s=0.5, spread_s=0.0, **options):
     return Job(
         slot,
         {"image": np.zeros((samples, 3), np.float32)},
@@ -27,6 +27,7 @@ def job(number, due_s=None, *, priority=0, slot=SLOT, samples=1, expected_s=1.0,
         lambda *_: None,
         expected_s=expected_s,
         least_s=least_s,
+        spread_s=spread_s,
     )
 
 
@@ -81,6 +82,18 @@ def test_what_just_fits_behind_the_others_is_taken():
     line = line_of(job(0, 1.0), job(1, 2.0))
     line.join(job(2, 2.5), 0.0, 0.0)
     assert len(line) == 3
+
+
+def test_times_that_vary_need_room_for_chance():
+    line = line_of(job(0, 1.5, spread_s=0.3))
+    with pytest.raises(Refused, match="cannot be in time"):
+        line.join(job(1, 2.4, spread_s=0.4), 0.0, 0.0)  # 1.0 + 0.5 + 2 * sqrt(0.3^2 + 0.4^2)
+    line.join(job(2, 2.6, spread_s=0.4), 0.0, 0.0)
+    assert len(line) == 2
+
+
+def test_whom_nobody_precedes_is_taken_though_chance_may_make_it_late():
+    assert order(line_of(job(0, 0.6, spread_s=0.4))) == [0]
 
 
 def test_the_work_under_way_counts():
@@ -159,6 +172,13 @@ def test_a_mean_takes_its_first_figures_alike_and_the_later_ones_by_a_tenth():
         mean.add(2.0)
     mean.add(12.0)
     assert mean.value == pytest.approx(3.0)
+
+
+def test_the_spread_is_how_far_figures_are_from_the_mean_before_them():
+    mean = RunningMean()
+    for figure in (1.0, 3.0):
+        mean.add(figure)
+    assert mean.spread == 1.0  # half of |3 - 1|, as the first figure was off by nothing
 
 
 def test_the_next_request_is_expected_a_mean_gap_after_the_last():

@@ -141,3 +141,27 @@ def test_inputs_can_be_checked_without_an_answer(bundle, board, images):
         assert session.check(images[:7])["image"].shape == (7, 1, 28, 28)
         with pytest.raises(InputError, match="shape"):
             session.check(images[0, 0])
+
+
+class Resting(Cutting):
+    """Counts how often it was asked for clocks at rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.rests = 0
+
+    def rest(self, observation):
+        self.rests += 1
+        return Decision({})
+
+
+def test_the_rest_can_be_put_off_until_the_answer_has_been_given_away(bundle, board, images):
+    governor = Resting()
+    with edgeexit.Session(bundle, board, governor) as session:
+        session.infer(images[:1], next_request_in_s=10.0, rest=False)
+        assert governor.rests == 0
+        session.rest()
+        session.rest()
+        assert governor.rests == 1
+        session.infer_batch(images[:2], next_request_in_s=10.0)
+        assert governor.rests == 2
