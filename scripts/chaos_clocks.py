@@ -1,6 +1,6 @@
 """Kills clockd and its client at random while clocks change, and sees that the clocks always come back.
 
-    python scripts/chaos_clocks.py [--kills 50] [--stops 5] [--load clocks|inference] [--seed 1] [--report FILE]
+    python scripts/chaos_clocks.py [--kills 50] [--stops 5] [--load clocks|inference|daemon] [--seed 1] [--report FILE]
 
 The machine is a fake one by FUSE, so everything goes by true system calls; clockd and its load are processes of their
 own, and a supervisor starts them again as systemd would: it runs `restore` after clockd (ExecStopPost), and at times
@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import edgeexit
 from edgeexit.daemon.clockd.client import ClockdLease
@@ -36,6 +36,9 @@ from edgeexit.errors import LeaseTaken
 from edgeexit.protocols import Decision, Observation
 from edgeexit.testing.fake_sysfs import FakeTree
 from edgeexit.testing.fuse import MountedTree, mounted, why_not
+
+if TYPE_CHECKING:
+    from chaos_daemon import Asker
 
 RESTORE_S: Final = 2.0
 """So soon the clocks have to be back."""
@@ -120,7 +123,16 @@ def inference_load_command(place: Place) -> list[str]:
     return _this_script("inference", place)
 
 
-LOADS: Final[dict[str, Command]] = {"clocks": clock_load_command, "inference": inference_load_command}
+def daemon_command(place: Place) -> list[str]:
+    """Return what starts the whole daemon on the fake machine."""
+    return _this_script("daemon", place)
+
+
+LOADS: Final[dict[str, Command]] = {
+    "clocks": clock_load_command,
+    "inference": inference_load_command,
+    "daemon": daemon_command,
+}
 """What asks for clocks: name -> what starts it. The process is killed and started again like clockd; if it ends by
 itself, for instance because of a wrong answer, that counts as bad."""
 
@@ -274,17 +286,34 @@ def run(arguments: argparse.Namespace) -> int:
         place.root.mkdir()
         mount = stack.enter_context(mounted(machine(), place.root))
         mount.tree.open_attribute(FILES[-1]).write("4321")  # the kernel forgets it when the governor changes
+        asker = _asker(place) if arguments.load == "daemon" else None
         chaos = Chaos(mount, place, LOADS[arguments.load], chance)
         stack.callback(_force_end, chaos)
         kinds = [chaos.kill] * arguments.kills + [chaos.stop] * arguments.stops
         chance.shuffle(kinds)
         rounds = [_shown(number, kind()) for number, kind in enumerate(kinds, 1)]
+        answers = {} if asker is None else dict(asker.close())
         left = chaos.end()
         journal = (place.run / "lease.json").exists()
     _print_summary(rounds, left)
+    if answers:
+        print("requests: " + ", ".join(f"{count} {what}" for what, count in sorted(answers.items())))
     if arguments.report is not None:
         arguments.report.write_text(json.dumps([asdict(done) for done in rounds], indent=1) + "\n", encoding="utf-8")
-    return 0 if all(done.good for done in rounds) and not left and not journal else 1
+    return 0 if all(done.good for done in rounds) and not left and not journal and not answers.get("wrong") else 1
+
+
+def _asker(place: Place) -> Asker:
+    from chaos_daemon import Asker  # noqa: PLC0415  the other loads need neither HTTP nor its extras
+
+    return Asker(place.socket)
+
+
+def be_daemon(place: Place) -> None:
+    """Be the daemon."""
+    from chaos_daemon import be_daemon  # noqa: PLC0415
+
+    be_daemon(place.root, place.socket)
 
 
 def _force_end(chaos: Chaos) -> None:
@@ -385,7 +414,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Be one of the processes, or the supervisor."""
     if arguments.role:
         role, *paths = arguments.role
-        {"clockd": be_clockd, "client": be_client, "inference": be_inference}[role](Place(*map(Path, paths)))
+        roles = {"clockd": be_clockd, "client": be_client, "inference": be_inference, "daemon": be_daemon}
+        roles[role](Place(*map(Path, paths)))
         return 0
     problem = why_not()
     if problem is not None:

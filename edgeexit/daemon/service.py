@@ -26,7 +26,7 @@ from edgeexit.errors import ClocksUnavailable, OptionError, ServeError
 from edgeexit.registry import list_governors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,15 +49,22 @@ class DaemonService:
         served: The bundles.
         settings: How they are served.
         observers: Told of every answer and refusal, on the event loop's thread.
+        open_board: Opens the device; it must write no clock.
 
     Raises:
         OptionError: If two bundles have the same name and version.
     """
 
     def __init__(
-        self, served: Sequence[ServedBundle], settings: ServiceSettings, observers: Sequence[Observer] = ()
+        self,
+        served: Sequence[ServedBundle],
+        settings: ServiceSettings,
+        observers: Sequence[Observer] = (),
+        *,
+        open_board: Callable[[ServiceSettings], Device] | None = None,
     ) -> None:
         self.settings = settings
+        self._open_board = _open_quietly if open_board is None else open_board
         self._observers = list(observers)
         self._residency = Residency()
         self._models = Models(served, self._open_slot, self._close_slot)
@@ -81,7 +88,7 @@ class DaemonService:
         settings = self.settings
         make_governor(settings.governor, settings.governor_options)
         try:
-            self._device = device = await asyncio.to_thread(_open_quietly, settings)
+            self._device = device = await asyncio.to_thread(self._open_board, settings)
             self._setter = choose_setter(device, settings.clockd_socket)
             self._engine = EngineThread(
                 settings.queue_limit, self._setter.hold, self._models.slots, simulated=device.simulated
