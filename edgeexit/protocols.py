@@ -362,6 +362,13 @@ class Workload(NamedTuple):
     segment_macs: tuple[int, ...]
     head_macs: tuple[int, ...]
     exit_segments: tuple[int, ...]
+    own_macs: int | None = None
+    """Of the network without its early exits, where segments hold layers that these alone read; else None."""
+
+    @property
+    def whole_macs(self) -> int:
+        """MACs of the network without its early exits: what a share of the full network's work is a share of."""
+        return sum(self.segment_macs) + self.head_macs[-1] if self.own_macs is None else self.own_macs
 
 
 class Clock(Protocol):

@@ -106,10 +106,13 @@ class Bundle:
     @property
     def workload(self) -> Workload:
         """Multiply-accumulates of the pieces for one sample, in the precisions in use."""
+        own = self.manifest.own_macs
+        other = sum(s.macs - s.used.macs for s in self.segments)
         return Workload(
             segment_macs=tuple(s.used.macs for s in self.segments),
             head_macs=tuple(e.macs for e in self.exits),
             exit_segments=tuple(e.segment for e in self.exits),
+            own_macs=own if own is None else own - other,
         )
 
     def head_outputs(self, exit_index: int) -> tuple[str, ...]:

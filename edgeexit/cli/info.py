@@ -35,7 +35,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     """Return what there is to know of a bundle, as it is printed with --json.
 
     Work is for one sample. An exit's cumulative share is the work of all segments up to it and of its own head, in
-    parts of the whole network (all segments and the last head); its head share is the head's work in parts of that of
+    parts of the whole network without its early exits; its head share is the head's work in parts of that of
     the segments since the exit before.
     """
     return {
@@ -61,7 +61,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def _whole_macs(bundle: Bundle) -> int:
-    return sum(segment.macs for segment in bundle.segments) + bundle.exits[-1].macs
+    own = bundle.manifest.own_macs
+    return sum(segment.macs for segment in bundle.segments) + bundle.exits[-1].macs if own is None else own
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

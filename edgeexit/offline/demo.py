@@ -207,7 +207,7 @@ class _Bench:
         self.progress = progress
         self.work = bundle.workload
         self.table = self._open_board().modelled_costs(self.work)
-        self.whole_macs = sum(self.work.segment_macs) + self.work.head_macs[-1]
+        self.whole_macs = self.work.whole_macs
         self.deadline_s = deadline_factor * self.table.work(-1, 0, bundle.exit_count - 1).latency_s
         self.results: list[PolicyResult] = []
         self.energies_j: dict[tuple[str, str], Array] = {}

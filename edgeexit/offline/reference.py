@@ -48,7 +48,7 @@ def make_reference_bundle(model: Path, folder: Path, data: FashionMnist) -> tupl
 def describe(bundle: Bundle, traces: dict[str, Trace]) -> str:
     """Return a table of the exits: accuracy on "select" and "test", and the work up to them with their own head."""
     work = bundle.workload
-    whole = sum(work.segment_macs)
+    whole = work.whole_macs
     lines = [f"{bundle.name}: {whole:,} MACs without early heads", "exit  select    test  MACs so far    head"]
     select, test = traces["select"].accuracies, traces["test"].accuracies
     for index, head in enumerate(work.head_macs):

@@ -1,7 +1,8 @@
 """Run exit rules over recorded traces: the rule's own `judge`, sample by sample, without the network.
 
 Cost is counted in multiply-accumulates (MACs) as the engine would spend them: the segments up to the exit that
-answers and the heads that were looked at. Shares are of the full network: all segments and the last head.
+answers and the heads that were looked at. Shares are of the full network without its early exits
+(`Workload.whole_macs`); with layers that only exits read, a run to the last exit is more than that.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class Costs:
     Attributes:
         depth: (E,) MACs of the segments up to each exit.
         head: (E,) MACs of each exit's head.
-        full: MACs of the full network, the last head included.
+        full: MACs of the full network without its early exits.
     """
 
     def __init__(self, workload: Workload) -> None:
         self.depth: FloatArray = np.cumsum(workload.segment_macs, dtype=np.float64)[list(workload.exit_segments)]
         self.head: FloatArray = np.array(workload.head_macs, dtype=np.float64)
-        self.full = float(self.depth[-1] + self.head[-1])
+        self.full = float(workload.whole_macs)
 
     def of(self, exits: Sequence[int]) -> Costs:
         """Return the costs of the same network with the exits `exits` only, the last of which is the network's."""
@@ -62,7 +63,7 @@ class Replay:
         mode_forecast: (S,) the likeliest exit of the distribution after the first look; -1 where there was none.
         foretold: (S,) the probability which that distribution gave to the exit that answered; nan where there was none.
         first_exit: The first exit that was looked at; -1 if that differs between samples.
-        full_macs: MACs of the full network.
+        full_macs: MACs of the full network without its early exits.
     """
 
     exit_index: IntArray

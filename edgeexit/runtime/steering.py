@@ -34,7 +34,7 @@ class Steering:
         self._work = work
         self.unit = mode.unit if isinstance(mode, Budget) else "joules"
         target = mode.amount if isinstance(mode, Budget) else UNBOUNDED_J
-        macs = sum(work.segment_macs) + work.head_macs[-1]
+        macs = work.whole_macs
         self._control = BudgetControl(
             [setting.macs_share or 1.0 for setting in settings],
             [setting.allowed_drop or 0.0 for setting in settings],

@@ -124,6 +124,9 @@ def check_cuts(flow: Dataflow, output: str, cuts: Sequence[Sequence[str]]) -> No
 def order_exits(flow: Dataflow, outputs: Sequence[str]) -> tuple[str, ...]:
     """Return exits in the order of their depth: by the share of the backbone that each needs.
 
+    Exits that need the same share, as those of a side branch do, stand in the order of what each has in common with
+    all other exits: that will belong to segments, the rest to its head.
+
     Args:
         flow: Of the whole graph.
         outputs: The graph's outputs; the last is the network's own, and what it depends on is the backbone.
@@ -133,14 +136,16 @@ def order_exits(flow: Dataflow, outputs: Sequence[str]) -> tuple[str, ...]:
     """
     *early, output = outputs
     backbone = flow.ancestors((output,))
-    depth = {name: len(flow.ancestors((name,)) & backbone) for name in early}
+    needs = {name: flow.ancestors((name,)) for name in outputs}
+    others = {name: set[int]().union(*(needs[v] for v in outputs if v != name)) for name in early}
+    depth = {name: (len(needs[name] & backbone), len(needs[name] & others[name])) for name in early}
     ordered = sorted(early, key=depth.__getitem__)
     if ordered != early:
         _log.info("exits are taken in the order of their depth: %s", ", ".join(ordered))
     for name in ordered:
-        if not depth[name]:
+        if not depth[name][0]:
             raise GraphError(f"exit {name!r} shares no computation with the network's own output {output!r}")
-        if depth[name] == len(backbone):
+        if depth[name][0] == len(backbone):
             raise GraphError(f"exit {name!r} is not before the network's own output {output!r}; that must be the last")
     for first, second in pairwise(ordered):
         if depth[first] == depth[second]:

@@ -22,7 +22,7 @@ from edgeexit.bundle.write import check_target, write_bundle
 from edgeexit.errors import GraphError
 from edgeexit.offline.graph.cuts import check_cuts, order_exits
 from edgeexit.offline.graph.evidence import EvidenceNames, add_evidence, check_task, count_classes
-from edgeexit.offline.graph.macs import Work, count_work
+from edgeexit.offline.graph.macs import Work, count_work, node_macs
 from edgeexit.offline.graph.shapes import Value, infer_values
 from edgeexit.offline.graph.source import read_model, with_weights
 
@@ -73,11 +73,12 @@ def split_model(
     segments = [f"segment{i}.onnx" for i in range(len(pieces.segments))]
     heads = [f"head{e}.onnx" for e in range(len(plan.exits))]
     files, work = {}, {}
-    shapes = _Shapes(plan)
+    shapes = _Shapes(plan, side_inputs)
     for file, piece in zip((*segments, *heads), _all_pieces(pieces), strict=True):
         whole = with_weights(piece.model.SerializeToString(), path.parent, file)
         files[file] = whole.SerializeToString()
         work[file] = shapes.count(whole.graph)
+    macs, beside = sum(work[f].macs for f in (*segments, heads[-1])), shapes.only_for_exits(pieces.segments)
     manifest = Manifest(
         name=name,
         created_by=f"edgeexit {edgeexit.__version__}",
@@ -90,6 +91,7 @@ def split_model(
         output=plan.outputs[-1],
         files={},
         task=task,
+        own_macs=macs - beside if beside else None,
     )
     return write_bundle(out, manifest, files, replace=replace)
 
@@ -174,11 +176,20 @@ def _state_types(model: Any, values: Mapping[str, Value]) -> None:
 class _Shapes:
     """Counts pieces with the shapes that the whole graph has at batch 1."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: _Plan, side_inputs: Sequence[str]) -> None:
         self._values = infer_values(plan.model, batch=1)
+        self._flow = Dataflow(plan.model.graph, side_inputs)
+        self._output = plan.outputs[-1]
         shape = self._values[plan.inputs[0]].shape
         batch = shape[0] if shape else 1
         self._batch = batch if isinstance(batch, int) and batch > 0 else 1
+
+    def only_for_exits(self, segments: Sequence[Piece]) -> int:
+        """Return the work in segments that the network's own output does not need."""
+        needed = self._flow.ancestors((self._output,))
+        made = [v for piece in segments for node in piece.model.graph.node for v in node.output]
+        makers = {self._flow.maker[v] for v in made if v in self._flow.maker and self._flow.is_data(v)}
+        return sum(node_macs(self._flow.nodes[i], self._values) for i in makers - needed) // self._batch
 
     def count(self, graph: Any) -> Work:
         """A model with a fixed batch is counted at that, and the work divided by it."""

@@ -102,10 +102,10 @@ class BudgetCheck(NamedTuple):
 
 
 def macs_costs(workload: Workload) -> PieceCosts:
-    """Return the pieces' work as shares of the full network's: all segments and the last head."""
+    """Return the pieces' work as shares of the full network's, see `Workload.whole_macs`."""
     depth = np.cumsum(workload.segment_macs, dtype=np.float64)[list(workload.exit_segments)]
     head = np.array(workload.head_macs, dtype=np.float64)
-    full = depth[-1] + head[-1]
+    full = workload.whole_macs
     return PieceCosts(MACS, depth / full, head / full)
 
 

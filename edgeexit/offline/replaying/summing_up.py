@@ -43,7 +43,7 @@ class Tally:
         self._paths = paths
         self._board = board
         self._depth_macs = np.cumsum([0.0, *workload.segment_macs])
-        self._full_macs = self._depth_macs[-1] + workload.head_macs[-1]
+        self._full_macs = workload.whole_macs
         self._order = order
         self._filled = 0
         self._ints = {name: np.zeros(len(order), dtype=np.int64) for name in ("newest", "looks", "point")}

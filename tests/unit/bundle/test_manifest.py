@@ -78,6 +78,12 @@ def test_a_manifest_may_leave_out_what_is_not_known():
     assert (read.preprocess, read.labels, read.inputs[0].shape) == (None, None, None)
 
 
+def test_work_that_only_exits_need_is_left_out_of_the_network_s_own():
+    read = parse(document() | {"own_macs": 5})
+    assert read.own_macs == 5
+    assert json.loads(manifest_bytes(read))["own_macs"] == 5
+
+
 def test_it_is_readable_text():
     text = manifest_bytes(MANIFEST).decode()
     assert text.startswith('{\n "format": 1,\n "name": "net"')

@@ -206,6 +206,31 @@ def test_two_exits_at_one_place_are_refused(tmp_path):
         split(tmp_path, proto)
 
 
+def side_branch_net():
+    """Two exits of a branch that the network's own output does not read, and one that reads the branch too."""
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["a", "w"], ["s"]), node("MatMul", ["s", "w"], ["t"])]
+    nodes += [node("Exp", ["t"], ["e1"]), node("Exp", ["s"], ["e0"]), node("MatMul", ["a", "w"], ["b"])]
+    nodes += [node("Add", ["b", "t"], ["e2"]), node("MatMul", ["b", "w"], ["y"])]
+    return model(nodes, {"x": ["N", 3]}, {name: ["N", 3] for name in ("e1", "e0", "e2", "y")}, {"w": normal(3, 3)})
+
+
+def test_exits_of_a_side_branch_get_segments_of_their_own(tmp_path):
+    bundle = split(tmp_path, side_branch_net())
+    assert [e.logits for e in bundle.exits] == ["e0", "e1", "e2", "y"]
+    assert [s.inputs for s in bundle.segments] == [("x",), ("s",), ("a",), ("b",)]
+    assert_equal_to_whole(bundle, side_branch_net(), {"x": normal(2, 3)}, "y")
+
+
+def test_the_full_network_is_counted_without_a_branch_that_only_exits_read(tmp_path):
+    work = split(tmp_path, side_branch_net()).workload
+    assert work.segment_macs == (18, 9, 9, 9)
+    assert work.own_macs == work.whole_macs == 27
+
+
+def test_a_network_whose_exits_read_nothing_else_has_no_other_work_of_its_own(tmp_path):
+    assert split(tmp_path, three_exits("e0", "e1", "e2")).workload.own_macs is None
+
+
 def test_an_exit_apart_from_the_network_is_refused(tmp_path):
     proto = three_exits("e0", "e1", "e2")
     proto.graph.node.append(node("Exp", ["x"], ["apart"]))
