@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,10 @@ from edgeexit.offline.traces import save_traces
 from edgeexit.offline.train import Recipe, accuracies_of, train_network
 
 SHIPPED = Path(edgeexit.reference.__file__).parent
+HELD = frozenset({"fashion-vgg"})
+"""Networks whose layers stay as they were trained alone: only their exits learn, as those of a user's network would."""
+EPOCHS_OF_EXITS = 40
+"""Of the training of exits on a network that is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Workshop:
     folder: Path
     data: FashionMnist
     recipe: Recipe
+    recipe_of_exits: Recipe
 
     def alone(self, name: str, width: float = 1.0) -> MultiExitNet:
         """Return the network `name` of that width, trained without exits."""
@@ -44,17 +49,28 @@ class Workshop:
 
     def with_exits(self, name: str) -> Path:
         """Return the ONNX file of the network `name` with exits, taught by both networks without."""
-        self._trained(name, REFERENCE_NETS[name], [self.alone(each) for each in REFERENCE_NETS])
+        teachers = {each: self.alone(each) for each in REFERENCE_NETS}
+        held = teachers[name] if name in HELD else None
+        self._trained(name, REFERENCE_NETS[name], [*teachers.values()], held=held)
         return self.folder / f"{name}.onnx"
 
-    def _trained(self, stem: str, build: Callable[[], MultiExitNet], teachers: list[MultiExitNet]) -> MultiExitNet:
+    def _trained(
+        self,
+        stem: str,
+        build: Callable[[], MultiExitNet],
+        teachers: list[MultiExitNet],
+        held: MultiExitNet | None = None,
+    ) -> MultiExitNet:
         weights = self.folder / f"{stem}.pt"
         if weights.is_file():
             net = build()
             net.load_state_dict(torch.load(weights, weights_only=True))
         else:
             checkpoint = self.folder / f"{stem}.checkpoint"
-            net = train_network(build, self.data, self.recipe, teachers=teachers, label=stem, checkpoint=checkpoint)
+            recipe = self.recipe if held is None else self.recipe_of_exits
+            net = train_network(
+                build, self.data, recipe, teachers=teachers, label=stem, checkpoint=checkpoint, alone=held
+            )
             unfinished = weights.with_name(weights.name + ".part")
             torch.save(net.state_dict(), unfinished)
             unfinished.replace(weights)
@@ -72,7 +88,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
     data = load_fashion_mnist(options.data)
-    workshop = Workshop(options.work, data, Recipe(epochs=options.epochs, seed=options.seed))
+    recipe = Recipe(epochs=options.epochs or Recipe().epochs, seed=options.seed)
+    workshop = Workshop(options.work, data, recipe, replace(recipe, epochs=options.epochs or EPOCHS_OF_EXITS))
     for name in REFERENCE_NETS if options.net == "all" else [options.net]:
         if options.alone:
             for width in options.alone:
@@ -96,7 +113,11 @@ def _parse() -> argparse.Namespace:
         metavar="WIDTH",
         help="only train networks without exits, of these factors of their channels, to compare with",
     )
-    parser.add_argument("--epochs", type=int, default=Recipe().epochs)
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help=f"default: {Recipe().epochs}, and {EPOCHS_OF_EXITS} where exits are trained on a network that is held",
+    )
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER, help="folder of the idx.gz files")
     parser.add_argument("--seed", type=int, default=Recipe().seed)
     return parser.parse_args()

@@ -46,7 +46,7 @@ class PoolHead(nn.Sequential):
 
     def __init__(self, channels: int, side: int, classes: int, *, grid: int) -> None:
         """Build it for features of `channels` channels and `side` x `side` places."""
-        super().__init__(_grid_pool(side, grid), nn.Flatten(), nn.Linear(channels * grid * grid, classes))
+        super().__init__(grid_pool(side, grid), nn.Flatten(), nn.Linear(channels * grid * grid, classes))
 
 
 class SeparableHead(nn.Sequential):
@@ -82,7 +82,7 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     return folded
 
 
-def _grid_pool(side: int, grid: int) -> nn.AvgPool2d:
+def grid_pool(side: int, grid: int) -> nn.AvgPool2d:
     """Average (side x side) places over a (grid x grid) grid.
 
     The windows are those of adaptive average pooling (they overlap where `grid` does not divide

@@ -66,8 +66,9 @@ def train_network(
     teachers: Sequence[MultiExitNet] = (),
     label: str = "",
     checkpoint: Path | None = None,
+    alone: MultiExitNet | None = None,
 ) -> MultiExitNet:
-    """Train all exits of a new network together.
+    """Train all exits of a new network together, or those of a trained one.
 
     Args:
         build: Makes the network with random weights.
@@ -78,6 +79,8 @@ def train_network(
         label: Stands before the progress bar.
         checkpoint: File that is written after every epoch and removed at the end. A run that was broken off goes on
             from it; it must be one of the same recipe.
+        alone: The same network, trained without exits. Its layers are taken over and stay as they are; only the early
+            exits and what belongs to them learn.
 
     Returns:
         The network in evaluation mode.
@@ -85,6 +88,8 @@ def train_network(
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         net = build().to(memory_format=torch.channels_last)
+    if alone is not None:
+        net.take_over(alone)
     course = _Course(net, len(data.train), recipe)
     first = course.resume(checkpoint) if checkpoint is not None and checkpoint.is_file() else 0
     teach = _teaching(teachers)
@@ -93,6 +98,8 @@ def train_network(
         for epoch in range(first, recipe.epochs):
             start = time.perf_counter()
             net.train()
+            if alone is not None:
+                net.hold_backbone()
             for image, labels in _batches(data.train, recipe, course.random):
                 logits = net(image)
                 course.step(multi_exit_loss(logits, labels, recipe, teacher=teach(image, logits[-1])))
@@ -112,7 +119,8 @@ class _Course:
     def __init__(self, net: MultiExitNet, samples: int, recipe: Recipe) -> None:
         steps = recipe.epochs * (samples // recipe.batch_size)
         self.net = net
-        self.optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
+        learning = [weight for weight in net.parameters() if weight.requires_grad]
+        self.optimiser = torch.optim.AdamW(learning, lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, recipe.peak_rate, total_steps=steps, pct_start=0.25
         )

@@ -35,7 +35,13 @@ def recorded(request, images):
 def test_the_full_network_is_right_for_nine_in_ten(recorded):
     bundle, trace = recorded
     assert trace.accuracies[-1] >= 0.90
-    assert bundle.exit_count == 6
+    assert bundle.exit_count == {"fashion-resnet": 6, "fashion-vgg": 8}[bundle.name]
+
+
+def test_coarse_exits_cost_less_than_the_second_layer_of_fashion_vgg():
+    work = edgeexit.load_bundle("fashion-vgg").workload
+    assert work.whole_macs == 5_512_224
+    assert sum(work.segment_macs[:4]) + sum(work.head_macs[:4]) < 0.23 * work.whole_macs
 
 
 @needs_images
