@@ -155,7 +155,9 @@ def measure(calls: Mapping[str, Infer], contenders: Sequence[Contender], args: a
         for each in (*contenders[turn:], *contenders[:turn]):
             times = one_by_one(each.address, each.requests, args.round_s)
             base = medians[each.within]
-            figures.added_s[each.name].append(statistics.median(seconds - base[image] for image, seconds in times))
+            added_s = [seconds - base[image] for image, seconds in times if image in base]
+            if added_s:  # a round in which the machine stood still compares nothing
+                figures.added_s[each.name].append(statistics.median(added_s))
             for connections in CONNECTIONS if number < args.throughput_rounds else ():
                 rate = side_by_side(each.address, each.requests, args.round_s, connections)
                 figures.share.setdefault((each.name, connections), []).append(rate / rates[each.within])
