@@ -15,6 +15,7 @@ PACKAGES = [
     "edgeexit.client",
     "edgeexit.daemon",
     "edgeexit.daemon.clockd",
+    "edgeexit.daemon.grpc",
     "edgeexit.daemon.http",
     "edgeexit.daemon.seeing",
     "edgeexit.daemon.seeing.static",

@@ -24,6 +24,8 @@ _FLAGS: Final = (
     ("port", "N", "TCP port; 0 lets the kernel choose one [8000]."),
     ("unix", "PATH", "Also listen on a Unix socket; who may write to it may change the daemon's state."),
     ("unix_mode", "MODE", "Its permissions in octal digits [0660]."),
+    ("grpc_port", "N", "TCP port for gRPC, beside HTTP on the same address; needs the extra grpc."),
+    ("grpc_unix", "PATH", "Unix socket for gRPC, with the same permissions."),
     ("token_file", "FILE", "Holds the token that is needed for changes over TCP; only its owner may read it."),
     ("device", "NAME", 'As for `edgeexit run`: "host", a profile, or "simulated:jetson-tx2" [host].'),
     ("work_scale", "FACTOR", "As for `edgeexit run`: makes a network slower on a simulated board [1]."),

@@ -116,6 +116,8 @@ class ServeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         hosts: Names beside localhost by which clients may call the daemon on loopback.
         unix: Path of the Unix socket; None for none.
         unix_mode: Its permissions, in octal digits.
+        grpc_port: TCP port for gRPC, on the same host; 0 lets the kernel choose one, None is for none.
+        grpc_unix: Path of a Unix socket for gRPC, with the same permissions; None for none.
         token_file: File with the token; None: nobody may change anything over TCP.
         device: As for `edgeexit.open_device`.
         work_scale: As for `edgeexit.open_device`.
@@ -143,6 +145,8 @@ class ServeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     hosts: tuple[Text, ...] = ()
     unix: Path | None = None
     unix_mode: Annotated[str, Meta(pattern="^0?[0-7]{3}$")] = "0660"
+    grpc_port: Port | None = None
+    grpc_unix: Path | None = None
     token_file: Path | None = None
     device: Text | None = None
     work_scale: Positive = 1.0

@@ -30,7 +30,7 @@ MAX_FILE_BYTES: Final = 2**20
 _DEFAULT: Final = "default"
 _NONE: Final = "none"
 """How a setting that may be without a value is given none: TOML and environments have no null."""
-_PATHS: Final = ("unix", "token_file", "cache_dir", "clockd_socket")
+_PATHS: Final = ("unix", "grpc_unix", "token_file", "cache_dir", "clockd_socket")
 _SECTIONS: Final = ("limits", "timeouts", "log")
 
 

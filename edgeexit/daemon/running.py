@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgeexit.daemon.contracts import Service
@@ -41,22 +42,29 @@ class LivingService(Service, Protocol):
 
 
 class Daemon:
-    """Runs a service behind HTTP until a signal ends it.
+    """Runs a service behind HTTP, and what there is beside it, until a signal ends it.
 
     Args:
         service: Bundles, queue, engine and clocks.
         make_app: Returns what answers requests.
         config: Limits and timeouts.
         notifier: Told how it goes.
+        beside: Returns what serves beside HTTP while it is entered.
     """
 
     def __init__(
-        self, service: LivingService, make_app: Callable[[], App], config: ServeConfig, notifier: Notifier
+        self,
+        service: LivingService,
+        make_app: Callable[[], App],
+        config: ServeConfig,
+        notifier: Notifier,
+        beside: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._service = service
         self._make_app = make_app
         self._config = config
         self._notifier = notifier
+        self._beside = beside
         self._ended = asyncio.Event()
         self._end: Callable[[], None] = self._ended.set
         self._reloading: asyncio.Task[None] | None = None
@@ -92,11 +100,12 @@ class Daemon:
         self._end = server.stop
         if self._ended.is_set():
             return
-        telling = asyncio.get_running_loop().create_task(self._tell(server.wait_until_ready))
-        try:
-            await server.run_on(sockets)
-        finally:
-            telling.cancel()
+        async with self._beside():
+            telling = asyncio.get_running_loop().create_task(self._tell(server.wait_until_ready))
+            try:
+                await server.run_on(sockets)
+            finally:
+                telling.cancel()
 
     async def _or_end(self, start: Awaitable[None]) -> bool:
         """Wait for a start; return False if a signal came first, and the start was called off."""

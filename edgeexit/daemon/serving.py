@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from edgeexit.bundle import load_bundle
@@ -17,7 +19,7 @@ from edgeexit.daemon.running import Daemon
 from edgeexit.daemon.seeing.logs import RefusalLog, logging_to
 from edgeexit.daemon.service import DaemonService
 from edgeexit.daemon.slot import make_governor
-from edgeexit.errors import OptionError
+from edgeexit.errors import MissingExtra, OptionError
 from edgeexit.runtime.settings import one_setting
 
 if TYPE_CHECKING:
@@ -47,10 +49,12 @@ def check(told: Told) -> list[CheckedBundle]:
         OptionError: If a setting cannot be used.
         PluginNotFound: If there is no such governor.
         BundleError: If a bundle is damaged, or there is none.
+        MissingExtra: If gRPC is asked for and not installed.
     """
     config = told.config
     served = served_bundles(config)
     open_access(config)
+    check_grpc(config)
     make_governor(config.governor, config.governor_options)
     return [_checked(each) for each in served]
 
@@ -77,6 +81,25 @@ def open_access(config: ServeConfig) -> Access:
     return Access(token, loopback=loopback, hosts=frozenset(name.lower() for name in config.hosts))
 
 
+def check_grpc(config: ServeConfig) -> None:
+    """Check that there can be gRPC, if it is asked for.
+
+    Raises:
+        OptionError: If it is to listen on TCP, which is switched off.
+        MissingExtra: If its package is not installed.
+    """
+    if config.grpc_port is not None and not config.tcp:
+        raise OptionError("grpc_port is of TCP: leave out --no-tcp, or give --grpc-unix PATH instead")
+    if _wants_grpc(config) and find_spec("grpc") is None:
+        raise MissingExtra(
+            "gRPC needs grpcio: pip install 'edgeexit[serve,grpc]', or leave out grpc_port and grpc_unix"
+        )
+
+
+def _wants_grpc(config: ServeConfig) -> bool:
+    return config.grpc_port is not None or config.grpc_unix is not None
+
+
 def serve(told: Told, stream: TextIO, environment: Mapping[str, str] = os.environ) -> None:
     """Serve until SIGTERM or SIGINT comes.
 
@@ -88,9 +111,11 @@ def serve(told: Told, stream: TextIO, environment: Mapping[str, str] = os.enviro
     Raises:
         OptionError: If a setting cannot be used.
         ServeError: If a socket cannot be listened on.
+        MissingExtra: If gRPC is asked for and not installed.
         EdgeExitError: If the device or a bundle cannot be used.
     """
     config = told.config
+    check_grpc(config)
     with logging_to(stream, config.log.level, config.log.format), _open_sockets(config) as sockets:
         for remark in told.remarks:
             log.warning("%s", remark)
@@ -111,7 +136,24 @@ async def _run(config: ServeConfig, access: Access, sockets: list[socket.socket]
 
         return make_app(service, config, access, look_at(service))
 
-    await Daemon(service, app, config, notifier).run(sockets)
+    def beside() -> AbstractAsyncContextManager[None]:
+        return _grpc(service, config, access) if _wants_grpc(config) else contextlib.nullcontext()
+
+    await Daemon(service, app, config, notifier, beside).run(sockets)
+
+
+@contextlib.asynccontextmanager
+async def _grpc(service: DaemonService, config: ServeConfig, access: Access) -> AsyncIterator[None]:
+    """Serve over gRPC too, whose library is kept from writing a line of its own for every mistake of a client."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from edgeexit.daemon.grpc.server import start_grpc  # noqa: PLC0415  few want it, and it takes time and memory
+
+    server = await start_grpc(service, config, access, lambda: service.settings.latency_budget_s)
+    log.info("listening for gRPC on %s", ", ".join(server.targets))
+    try:
+        yield
+    finally:
+        await server.close()
 
 
 def _checked(served: ServedBundle) -> CheckedBundle:

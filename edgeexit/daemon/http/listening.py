@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,12 +19,13 @@ _PRIVATE: Final = 0o177
 """Umask for the moment until a socket has the permissions that it is meant to have."""
 
 
-def bind_tcp(host: str, port: int) -> list[socket.socket]:
+def bind_tcp(host: str, port: int, *, flag: str = "--port") -> list[socket.socket]:
     """Bind to every address of a host, without listening yet.
 
     Args:
         host: Address or name.
         port: 0 lets the kernel choose one, the same for all addresses.
+        flag: With which the user names the port.
 
     Raises:
         ServeError: If the host is not known, or the port is taken or not allowed.
@@ -44,7 +45,7 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         close_all(sockets)
         reason = error.strerror or error
-        raise ServeError(f"port {port} of {host} cannot be listened on: {reason}; --port names another") from error
+        raise ServeError(f"port {port} of {host} cannot be listened on: {reason}; {flag} names another") from error
     return sockets
 
 
@@ -81,22 +82,40 @@ def open_unix(path: Path, mode: int) -> Iterator[socket.socket]:
     Raises:
         ServeError: If the path is taken or cannot be written to.
     """
-    _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        try:
-            _bind_unix(listener, path, mode)
-        except OSError as error:
-            raise ServeError(f"the Unix socket {path} cannot be made: {error.strerror or error}") from error
-        mark = _mark(path)
-        try:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+
+        def bind() -> None:
+            listener.bind(str(path))
+            listener.listen(BACKLOG)
+
+        with unix_path(path, mode, bind):
             yield listener
-        finally:
-            if mark is not None and _mark(path) == mark:  # not that of a daemon that has taken our place
-                with contextlib.suppress(OSError):
-                    path.unlink()
+
+
+@contextlib.contextmanager
+def unix_path(path: Path, mode: int, bind: Callable[[], None]) -> Iterator[None]:
+    """Have a Unix socket made, and remove it in the end.
+
+    Args:
+        path: As for `open_unix`.
+        mode: As for `open_unix`.
+        bind: Binds it to the path, and listens.
+
+    Raises:
+        ServeError: If the path is taken or cannot be written to.
+    """
+    _remove_stale(path)
+    try:
+        _bind_unix(path, mode, bind)
+    except OSError as error:
+        raise ServeError(f"the Unix socket {path} cannot be made: {error.strerror or error}") from error
+    mark = _mark(path)
+    try:
+        yield
     finally:
-        listener.close()
+        if mark is not None and _mark(path) == mark:  # not that of a daemon that has taken our place
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def close_all(sockets: Sequence[socket.socket]) -> None:
@@ -118,13 +137,12 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
     return made
 
 
-def _bind_unix(listener: socket.socket, path: Path, mode: int) -> None:
+def _bind_unix(path: Path, mode: int, bind: Callable[[], None]) -> None:
     before = os.umask(_PRIVATE)
     try:
-        listener.bind(str(path))
+        bind()
     finally:
         os.umask(before)
-    listener.listen(BACKLOG)
     path.chmod(mode)
 
 

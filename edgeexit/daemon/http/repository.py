@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 from starlette.responses import Response
 
+from edgeexit.daemon.descriptions import describe_index
 from edgeexit.daemon.http.body import read_body
 from edgeexit.daemon.http.metadata import json_response
 from edgeexit.errors import MalformedMessage, OptionError
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection, Request
 
-    from edgeexit.daemon.contracts import ModelView, Service
+    from edgeexit.daemon.contracts import Service
 
     Check = Callable[[HTTPConnection], None]
 
 MAX_BODY_BYTES: Final = 65_536
-_STATES: Final = {"ready": "READY", "loading": "LOADING", "unloaded": "UNAVAILABLE", "failed": "UNAVAILABLE"}
 
 
 class _Index(Struct):
@@ -48,8 +48,7 @@ class Repository:
     async def index(self, request: Request) -> Response:
         """List every model and version, or those alone that are ready."""
         asked = await _read(request, _Index)
-        views = [view for view in self._service.models() if view.ready or not asked.ready]
-        return json_response([_entry(view) for view in views])
+        return json_response(describe_index(self._service, ready=asked.ready))
 
     async def load(self, request: Request) -> Response:
         """Load a model, or load it anew."""
@@ -79,8 +78,3 @@ async def _read(request: Request, kind: Callable[..., Any]) -> Any:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"the JSON is not as the protocol says: {error}") from None
-
-
-def _entry(view: ModelView) -> dict[str, str]:
-    state = "READY" if view.ready else _STATES.get(view.state, "UNAVAILABLE")
-    return {"name": view.name, "version": view.version, "state": state, "reason": view.reason}

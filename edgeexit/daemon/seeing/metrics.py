@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from edgeexit.errors import DeadlinePassed, EngineError, ModelNotFound, ModelNotReady, Refused
+from edgeexit.daemon.seeing.reasons import reason_of
 
 if TYPE_CHECKING:
     from edgeexit.daemon.contracts import InferAnswer, InferOptions, ModelView, Status
@@ -26,13 +26,6 @@ UNKNOWN: Final = "unknown"
 BUCKETS_S: Final = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0),
-)
-_REASONS: Final = (
-    (ModelNotFound, "model_not_found"),
-    (ModelNotReady, "model_not_ready"),
-    (Refused, "refused"),
-    (DeadlinePassed, "deadline_passed"),
-    (EngineError, "engine_error"),
 )
 
 
@@ -93,8 +86,7 @@ class Metrics:
     def refused(self, model: str, error: Exception) -> None:
         """Count a request that was not answered."""
         known = any(view.name == model for view in self._models())
-        reason = next((name for kind, name in _REASONS if isinstance(error, kind)), "bad_request")
-        self._failures.labels(model if known else UNKNOWN, reason).inc()
+        self._failures.labels(model if known else UNKNOWN, reason_of(error)).inc()
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
