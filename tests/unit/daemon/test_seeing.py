@@ -113,6 +113,7 @@ def test_failures_are_counted_by_reason_and_names_that_clients_make_up_share_one
                 ("m", DeadlinePassed("late")),
                 ("m", InputError("shape")),
                 ("m", EngineError("broken")),
+                ("m", KeyError("nobody foresaw this")),
                 ("made-up-1", ModelNotFound("?")),
                 ("made-up-2", ModelNotFound("?")),
             ]
@@ -128,6 +129,7 @@ def test_failures_are_counted_by_reason_and_names_that_clients_make_up_share_one
         "deadline_passed": ("m", 1),
         "bad_request": ("m", 1),
         "engine_error": ("m", 1),
+        "error": ("m", 1),
         "model_not_found": ("unknown", 2),
     }
 
@@ -174,7 +176,7 @@ def test_the_last_minute_forgets_what_is_older():
     summary = minute.summary()
     assert summary["answered"] == 4
     assert summary["refused"] == {}
-    assert summary["latency_s"] == {"p50": 0.03, "p95": 0.04, "p99": 0.04}
+    assert summary["latency_s"] == pytest.approx({"p50": 0.02, "p95": 0.04, "p99": 0.04}, rel=0.01)
     assert (summary["deadlines_met"], summary["deadlines_missed"]) == (3, 1)
     assert summary["exits"] == {"m": {"0": 4}}
     assert summary["energy_per_sample_j"] == 0.5
@@ -184,6 +186,50 @@ def test_a_minute_without_answers_knows_nothing():
     summary = LastMinute(Time()).summary()
     assert summary["latency_s"] == {"p50": None, "p95": None, "p99": None}
     assert summary["energy_per_sample_j"] is None
+
+
+def test_the_rate_of_a_full_minute_counts_every_answer_however_many():
+    now = Time()
+    minute = LastMinute(now)
+    for _ in range(120):
+        for _ in range(500):
+            minute.answered(answer(), InferOptions())
+        now.s += 1.0
+    now.s -= 0.5
+    summary = minute.summary()
+    assert summary["answered"] == 60 * 500
+    assert summary["rate_hz"] == pytest.approx(30_000 / 59.5)
+
+
+def test_what_is_remembered_of_a_minute_does_not_grow_with_its_answers():
+    now = Time()
+    minute = LastMinute(now)
+    for index in range(5000):
+        minute.answered(answer(latency_s=0.001 + 0.0001 * (index % 100)), InferOptions())
+    (second,) = minute._seconds
+    assert len(second.sizes) <= 121  # from 1 to 10.9 ms there are ln(10.9) / ln(1.02) = 120.6 steps
+
+
+def test_quantiles_are_right_to_a_percent_from_microseconds_to_minutes():
+    for latency_s in (0.00005, 0.00123, 0.5, 77.0):
+        minute = LastMinute(Time())
+        minute.answered(answer(latency_s=latency_s), InferOptions())
+        assert minute.summary()["latency_s"]["p50"] == pytest.approx(latency_s, rel=0.01)
+
+
+def test_the_energy_of_a_sample_in_a_batch_is_its_share():
+    minute = LastMinute(Time())
+    minute.answered(answer(result(energy_j=0.2), result(energy_j=0.6), result(energy_j=0.4)), InferOptions())
+    minute.answered(answer(result(energy_j=1.0)), InferOptions())
+    minute.answered(answer(result(energy_j=None, source=None)), InferOptions())
+    assert minute.summary()["energy_per_sample_j"] == pytest.approx((0.6 + 1.0) / 4)
+
+
+def test_refusals_of_the_minute_go_by_the_reasons_of_the_metrics():
+    minute = LastMinute(Time())
+    for error in (Refused("full", 1.0), Refused("full", 1.0), DeadlinePassed("late"), RuntimeError("a mistake")):
+        minute.refused("m", error)
+    assert minute.summary()["refused"] == {"refused": 2, "deadline_passed": 1, "error": 1}
 
 
 def test_the_rate_of_a_daemon_that_has_just_begun_is_that_of_its_own_time():
