@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from edgeexit.daemon.grpc.failures import failure_of
+from edgeexit.daemon.grpc.failures import Failure, failure_of
 from edgeexit.daemon.grpc.schema import SERVICE
 from edgeexit.daemon.http.access import UNIX_KEY
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgeexit.daemon.http.access import Access
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
-    Answer = Callable[[AsyncIterator[bytes], Context], Awaitable[bytes]]
+    Answer = Callable[[object, Context], Awaitable[bytes]]
 
 _UNIX: Final = "unix:"
 
@@ -53,22 +53,31 @@ class Calls:
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     def _answering(self, method: Method) -> Answer:
-        async def answer(messages: AsyncIterator[bytes], context: Context) -> bytes:
+        async def answer(_: object, context: Context) -> bytes:
             start_s = time.perf_counter()
-            try:
-                self._check(method, context)
-                async with self._intake.message(messages, small=method.small) as data:
-                    message = await method.answer(data, context.time_remaining())
-                    serialised: bytes = message.SerializeToString()
-            except Exception as error:  # whatever it is, the client is told
-                failure = failure_of(error)
-            else:
-                _log(method, grpc.StatusCode.OK, start_s)
-                return serialised
-            _log(method, failure.code, start_s)
-            await context.abort(failure.code, failure.text, failure.trailers)
+            outcome = await self._outcome(method, context)
+            code = outcome.code if isinstance(outcome, Failure) else grpc.StatusCode.OK
+            _log(method, code, start_s)
+            if isinstance(outcome, Failure):
+                await context.abort(outcome.code, outcome.text, outcome.trailers)
+            return outcome
 
         return answer
+
+    async def _outcome(self, method: Method, context: Context) -> bytes | Failure:
+        """Return the answer, or why there is none.
+
+        The error that `abort` ends a call with is part of a cycle, and keeps the frames that it passes through: those
+        with the request in them are not among them.
+        """
+        try:
+            self._check(method, context)
+            async with self._intake.message(context.read, small=method.small) as data:
+                message = await method.answer(data, context.time_remaining())
+                serialised: bytes = message.SerializeToString()
+                return serialised
+        except Exception as error:  # whatever it is, the client is told
+            return failure_of(error)
 
     def _check(self, method: Method, context: Context) -> None:
         """Let a call pass, or not, by the rules that hold for HTTP.

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 from edgeexit.errors import DeadlinePassed, MalformedMessage, TooLarge
@@ -35,11 +35,11 @@ class Intake:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @contextlib.asynccontextmanager
-    async def message(self, messages: AsyncIterable[bytes], *, small: bool) -> AsyncIterator[bytes]:
+    async def message(self, read: Callable[[], Awaitable[object]], *, small: bool) -> AsyncIterator[bytes]:
         """Read a request's one message; there is room for it until the end of the with statement.
 
         Args:
-            messages: Of the request.
+            read: Returns it, or something that is no message if there is none.
             small: True if it may have `SMALL_BYTES` alone.
 
         Raises:
@@ -51,7 +51,9 @@ class Intake:
         await self._take(held)
         try:
             with _within(self._read_s):
-                data = await _first(messages)
+                data = await read()
+            if not isinstance(data, bytes):
+                raise MalformedMessage("the request has no message")
             self._give(held - len(data))
             held = len(data)
             if small and held > SMALL_BYTES:
@@ -88,12 +90,6 @@ class Intake:
             if not turn.done():
                 turn.set_result(None)
                 return
-
-
-async def _first(messages: AsyncIterable[bytes]) -> bytes:
-    async for message in messages:
-        return message
-    raise MalformedMessage("the request has no message")
 
 
 @contextlib.contextmanager

@@ -119,6 +119,7 @@ def _options(config: ServeConfig) -> list[tuple[str, int]]:
     limits, timeouts = config.limits, config.timeouts
     return [
         ("grpc.so_reuseport", 0),  # otherwise two servers can have the same port, and clients get either
+        ("grpc.http2.bdp_probe", 0),  # widens a connection's window: much comes that nobody has asked to read yet
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY),
         ("grpc.max_receive_message_length", limits.body_bytes),
         ("grpc.max_send_message_length", -1),

@@ -2,24 +2,26 @@
 
 import asyncio
 
+import grpc.aio
 import pytest
 
 from edgeexit.daemon.grpc.intake import SMALL_BYTES, Intake
 from edgeexit.errors import DeadlinePassed, MalformedMessage, TooLarge
 
 
-async def one(message):
-    yield message
+def one(message):
+    async def read():
+        return message
+
+    return read
 
 
-async def none():
-    for message in ():
-        yield message
+def none():
+    return one(grpc.aio.EOF)
 
 
 async def never():
     await asyncio.Event().wait()
-    yield b""
 
 
 def intake(each=10, all_bytes=20, read_s=30.0):
@@ -87,7 +89,7 @@ def test_who_leaves_while_waiting_gives_its_turn_on():
 
 def test_a_message_that_does_not_come_is_not_waited_for():
     async def main():
-        async with intake(read_s=0.01).message(never(), small=False):
+        async with intake(read_s=0.01).message(never, small=False):
             pass
 
     with pytest.raises(DeadlinePassed, match=r"within 0\.01 s"):
@@ -96,7 +98,7 @@ def test_a_message_that_does_not_come_is_not_waited_for():
 
 def test_a_client_that_leaves_is_not_taken_for_one_that_is_late():
     async def read():
-        async with intake().message(never(), small=False):
+        async with intake().message(never, small=False):
             pass
 
     async def main():
@@ -110,8 +112,8 @@ def test_a_client_that_leaves_is_not_taken_for_one_that_is_late():
 
 
 def test_room_is_given_back_after_an_error():
-    async def refused(room, messages, small):
-        async with room.message(messages, small=small):
+    async def refused(room, read, small):
+        async with room.message(read, small=small):
             pass
 
     async def main():
