@@ -52,6 +52,7 @@ HOMES = {
     "uvloop": ("edgeexit/daemon/http/",),
     "httptools": ("edgeexit/daemon/http/",),
     "tomli": ("edgeexit/daemon/config_sources.py",),
+    "tomllib": ("edgeexit/daemon/config_sources.py",),
     "httpx": ("edgeexit/client/",),
     "prometheus_client": ("edgeexit/daemon/seeing/",),
     "msgspec": ("edgeexit/open_inference/", "edgeexit/daemon/", "edgeexit/client/"),

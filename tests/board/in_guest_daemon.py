@@ -23,8 +23,12 @@ from edgeexit.open_inference import decode_response, encode_request
 DAEMON = "/tmp/edgeexit-daemon.sock"
 MODEL = "fashion-resnet"
 LENGTH = "inference-header-content-length"
-PHASES = ("powersave", "performance", "powersave")
-"""Governors, one after the other."""
+PHASES = ("powersave", "performance", "powersave", "performance")
+"""Governors, one after the other; the second and the third are compared.
+
+devfreq adds a clock's time to its account when the clock is left, unless it polls: so both accounts are read before a
+phase and after it, at another clock each time.
+"""
 
 
 def main(count, phase_s):
@@ -39,7 +43,7 @@ def main(count, phase_s):
         ready_s, last = time.monotonic() - start_s, state()
         images = read_images(edgeexit.load_bundle(MODEL))[:count]
         answers = [infer(image) for image in images]
-        windows = [phase(tree, governor, images[0], phase_s) for governor in PHASES]
+        accounts = [phase(tree, governor, images[0], phase_s) for governor in PHASES]
         status = end(daemon, signal.SIGTERM)
         restored_s = restored(tree, before)
         clockd_status = end(clockd, signal.SIGTERM)
@@ -52,7 +56,10 @@ def main(count, phase_s):
         "ready_s": ready_s,
         "state": last,
         "answers": answers,
-        "windows": windows,
+        "windows": [
+            compared(governor, *accounts[n - 1 : n + 2 : 2]) for n, governor in ((1, PHASES[1]), (2, PHASES[2]))
+        ],
+        "held": [account["held"] for account in accounts],
         "exit_statuses": [status, clockd_status],
         "restored_s": restored_s,
         "not_restored": differences(before, read_files(tree)),
@@ -67,26 +74,22 @@ def serve():
 
 
 def phase(tree, governor, image, duration_s):
-    """Answer under a governor; return the time at each clock by the kernel's account and by the daemon's metrics."""
+    """Take a governor, read both accounts of the clocks once it holds them, then answer for a while."""
     ask("POST", "/edgeexit/v1/settings", json.dumps({"governor": governor}).encode())
     infer(image)
-    held = wait(lambda: all(clock["hz"] in (clock["points_hz"][0], clock["points_hz"][-1]) for clock in clocks()))
-    time.sleep(0.3)
-    domains = find_domains(tree)
-    kernel, daemon = kernel_account(tree, domains), daemon_account()
-    start_s, asked = time.monotonic(), 0
+    end_of_points = 0 if governor == "powersave" else -1
+    held = wait(lambda: all(clock["hz"] == clock["points_hz"][end_of_points] for clock in clocks()))
+    account = {"held": held is not None, "kernel": kernel_account(tree, find_domains(tree)), "daemon": daemon_account()}
+    start_s = time.monotonic()
     while time.monotonic() - start_s < duration_s:
         infer(image)
-        asked += 1
         time.sleep(0.1)
-    kernel_after, daemon_after = kernel_account(tree, domains), daemon_account()
-    return {
-        "governor": governor,
-        "held": held is not None,
-        "asked": asked,
-        "kernel": spent(kernel, kernel_after),
-        "daemon": spent(daemon, daemon_after),
-    }
+    return account
+
+
+def compared(governor, before, after):
+    """Return the seconds at each clock between two accounts."""
+    return {"governor": governor} | {who: spent(before[who], after[who]) for who in ("kernel", "daemon")}
 
 
 def clocks():

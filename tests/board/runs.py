@@ -7,7 +7,7 @@ CPU_FILES = tuple(f"{CPUFREQ}/policy0/{name}" for name in ("scaling_governor", "
 ARM64_FILES = (*CPU_FILES, f"{CPUFREQ}/policy0/cpuinfo_cur_freq", f"{DEVFREQ}/{NODE}/max_freq")
 IMAGES = 20
 KILLS = 20
-PHASE_S = 6.0
+PHASE_S = 15.0
 GOVERNORS = ("powersave", "performance", "stepping")
 
 
