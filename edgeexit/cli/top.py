@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,7 @@ import click
 
 from edgeexit.cli.extras import needing
 from edgeexit.cli.numbers import FiniteRange
+from edgeexit.cli.screen import draw, key_within, whole_screen
 from edgeexit.errors import EdgeExitError
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 _BAR: Final = 24
 _RECENT: Final = 8
-_HOME_AND_CLEAR: Final = "\x1b[H\x1b[J"
+_ENDING: Final = frozenset("qQ\x1b\x04")
+"""Keys that end the view: q, Escape alone, Ctrl-D."""
 _NOT_KNOWN: Final = "-"
 
 
@@ -39,7 +40,7 @@ _NOT_KNOWN: Final = "-"
 )
 @click.option("--once", is_flag=True, help="Print once and stop; also without a terminal.")
 def command(url: str | None, unix: Path | None, token_file: Path | None, every_s: float, once: bool) -> int:
-    """Show how a daemon is doing, until Ctrl-C."""
+    """Show how a daemon is doing until you press q; once, if the output is no terminal."""
     if url is not None and unix is not None:
         raise click.UsageError("give --url or --unix, not both")
     with needing("top", "client"):
@@ -48,20 +49,31 @@ def command(url: str | None, unix: Path | None, token_file: Path | None, every_s
     where = {"unix": unix} if unix is not None else {"url": url or DEFAULT_URL}
     with Client(**where, token=token) as client:
         if once or not sys.stdout.isatty():
-            click.echo("\n".join(lines_of(client.state())))
+            click.echo("\n".join(_printable(lines_of(client.state()))))
         else:
             _watch(client, every_s)
     return 0
 
 
 def _watch(client: Client, every_s: float) -> None:
-    while True:
-        try:
-            text = "\n".join(lines_of(client.state()))
-        except EdgeExitError as error:
-            text = f"{error}\ntrying again every {every_s:g} s"
-        click.echo(f"{_HOME_AND_CLEAR}{text}\n\nCtrl-C ends this", nl=True)
-        time.sleep(every_s)
+    with whole_screen():
+        while True:
+            draw(_printable(_present(client, every_s)), footer="q ends this")
+            if key_within(every_s) in _ENDING:
+                return
+
+
+def _present(client: Client, every_s: float) -> Iterator[str]:
+    try:
+        yield from lines_of(client.state())
+    except EdgeExitError as error:
+        yield f"{error}"
+        yield f"trying again every {every_s:g} s"
+
+
+def _printable(lines: Iterable[str]) -> list[str]:
+    """Return lines without what could steer a terminal: the daemon may be anybody's."""
+    return ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
 
 
 def lines_of(state: dict[str, Any]) -> Iterator[str]:
@@ -76,10 +88,9 @@ def lines_of(state: dict[str, Any]) -> Iterator[str]:
     yield f"{state['device']}, up {state['uptime_s']:.0f} s; governor {governor}, default deadline {deadline}"
     yield _board(state)
     yield ""
-    refused = sum(minute["refused"].values())
     queue = state["queue"]
     yield (
-        f"last minute  {minute['answered']} answered ({minute['rate_hz']:.1f}/s), {refused} refused, "
+        f"last minute  {minute['answered']} answered ({minute['rate_hz']:.1f}/s), {_refused(minute['refused'])}, "
         f"queue {queue['length']} of {queue['limit']}"
     )
     late, due = minute["deadlines_missed"], minute["deadlines_met"] + minute["deadlines_missed"]
@@ -90,6 +101,13 @@ def lines_of(state: dict[str, Any]) -> Iterator[str]:
     yield from _exits(minute["exits"])
     yield from _models(state["models"])
     yield from _recent(state["recent"])
+
+
+def _refused(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "none refused"
+    reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items())
+    return f"{sum(counts.values())} not ({reasons})"
 
 
 def _board(state: dict[str, Any]) -> str:

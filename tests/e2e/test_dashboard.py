@@ -119,12 +119,16 @@ def load(daemon):
         thread.join()
 
 
-def governor_of(daemon):
+def state_of(daemon):
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30.0)
     connection.request("GET", "/edgeexit/v1/state")
     state = json.loads(connection.getresponse().read())
     connection.close()
-    return state["governor"]
+    return state
+
+
+def governor_of(daemon):
+    return state_of(daemon)["governor"]
 
 
 def test_numbers_move_under_load_and_nothing_comes_from_elsewhere(visit, daemon):
@@ -167,6 +171,35 @@ def test_with_the_token_it_changes_and_the_page_shows_it(visit, daemon):
     assert page.said == []
 
 
+def test_what_the_user_did_not_touch_stays_as_somebody_else_has_set_it(visit, daemon):
+    page = visit()
+    page.page.fill("#deadline", "45.25")
+    with edgeexit.Client(f"http://127.0.0.1:{daemon.port}", token=TOKEN) as client:
+        client.change(governor="powersave")
+    page.wait("document.getElementById('news').textContent === 'Now governor powersave.'")
+    page.page.fill("#token", TOKEN)
+    page.page.click("#settings button")
+    page.wait("document.getElementById('settings-answer').textContent === 'Applied.'")
+    state = state_of(daemon)
+    assert (state["governor"], state["latency_budget_s"]) == ("powersave", 0.04525)
+
+
+def test_refusals_are_shown_by_their_reason(visit, daemon):
+    page = visit()
+    with edgeexit.Client(f"http://127.0.0.1:{daemon.port}") as client, pytest.raises(edgeexit.errors.Refused):
+        client.infer("shirts", {"image": np.zeros((1, 1, 28, 28), np.float32)}, latency_budget_s=1e-9)
+    page.wait("document.getElementById('refusals').textContent.includes('not in time')")
+
+
+def test_the_reason_is_readable_on_a_phone_without_scrolling_sideways(visit, daemon):
+    page = visit(viewport={"width": 360, "height": 800})
+    with load(daemon):
+        page.wait("document.querySelector('#recent .reason') !== null")
+    box = page.page.locator("#recent .reason").first.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_sticks_out_on_a_narrow_or_a_wide_screen(visit, width):
     page = visit(viewport={"width": width, "height": 800})
@@ -200,3 +233,13 @@ def test_it_says_when_the_daemon_is_gone(browser, tmp_path):
     page.wait("document.getElementById('connection').textContent === 'no answer'")
     assert "does not answer" in page.text("notice")
     context.close()
+
+
+def test_it_goes_on_when_the_daemon_is_back(visit):
+    page = visit()
+    page.page.context.set_offline(True)
+    page.wait("document.getElementById('connection').textContent === 'no answer'")
+    assert page.page.is_visible("#notice")
+    page.page.context.set_offline(False)
+    page.wait("document.getElementById('connection').textContent === 'live'")
+    assert not page.page.is_visible("#notice")

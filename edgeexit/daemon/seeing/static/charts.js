@@ -23,16 +23,14 @@ function drawLatencies(chart, answers, slots) {
     label.textContent = shown(top * share);
     parts.push(label);
   }
-  let due = "", before = false;
+  let due = "";
   answers.forEach((answer, index) => {
     const x = left + (first + index) * step, limit = answer.latency_budget_s;
     const late = limit !== null && answer.latency_s > limit * (1 + 1e-9);
     const high = y(answer.latency_s);
     const bar = svg("rect", { class: late ? "bar late" : "bar", x: x + step * 0.15, width: step * 0.7, y: high, height: Math.max(height - bottom - high, 1), rx: 1.5 });
     parts.push(bar);
-    if (limit === null) { before = false; return; }
-    due += `${before ? "L" : "M"}${x} ${y(limit)}L${x + step} ${y(limit)}`;
-    before = true;
+    if (limit !== null) due += `M${x} ${y(limit)}H${x + step}`;
   });
   if (due) parts.push(svg("path", { class: "due", d: due }));
   chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -58,15 +56,15 @@ function niceTop(value) {
 function shown(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds === 0) return "0";
-  if (seconds < 1e-3) return `${round(seconds * 1e6)} µs`;
-  return seconds < 1 ? `${round(seconds * 1e3)} ms` : `${round(seconds)} s`;
+  if (seconds < 1e-3) return `${round(seconds * 1e6)}\u00a0µs`;
+  return seconds < 1 ? `${round(seconds * 1e3)}\u00a0ms` : `${round(seconds)}\u00a0s`;
 }
 
 /** Joules as text with a unit. */
 function joules(energy) {
   if (energy === null || energy === undefined) return "–";
-  if (energy < 1e-3) return `${round(energy * 1e6)} µJ`;
-  return energy < 1 ? `${round(energy * 1e3)} mJ` : `${round(energy)} J`;
+  if (energy < 1e-3) return `${round(energy * 1e6)}\u00a0µJ`;
+  return energy < 1 ? `${round(energy * 1e3)}\u00a0mJ` : `${round(energy)}\u00a0J`;
 }
 
 /** Three significant digits, and no exponent. */

@@ -3,8 +3,12 @@
 
 const EVERY_MS = 1000, SLOTS = 60, PATIENCE_MS = 5000;
 const at = (id) => document.getElementById(id);
-let governors = "";
-let touched = false;
+const WHY = {
+  refused: "no room, or not in time", deadline_passed: "too late to begin", bad_request: "wrong request",
+  model_not_found: "no such model", model_not_ready: "model not loaded", engine_error: "ONNX Runtime failed", error: "other error",
+};
+const touched = new Set();
+let governors = "", facts = null;
 
 function text(id, value) {
   const element = at(id);
@@ -20,7 +24,7 @@ function node(name, content, attributes = {}) {
 
 function hertz(value) {
   if (value === null) return "not known";
-  return value >= 1e9 ? `${(value / 1e9).toFixed(2)} GHz` : `${Math.round(value / 1e6)} MHz`;
+  return value >= 1e9 ? `${(value / 1e9).toFixed(2)}\u00a0GHz` : `${Math.round(value / 1e6)}\u00a0MHz`;
 }
 
 function duration(seconds) {
@@ -33,11 +37,11 @@ function showTiles(state) {
   const minute = state.minute;
   const refusals = Object.values(minute.refused).reduce((sum, count) => sum + count, 0);
   text("rate", round(minute.rate_hz));
-  text("rate-note", `${minute.answered} answered, ${refusals} refused in the last minute`);
+  text("rate-note", `${minute.answered} answered in the last minute${refusals ? `, ${refusals} not` : ""}`);
   at("rate").closest(".tile").classList.toggle("bad", refusals > 0);
   const p50 = minute.latency_s.p50;
   text("p50", shown(p50));
-  text("latency-note", p50 === null ? "no answers yet" : `median; 95 % within ${shown(minute.latency_s.p95)}, 99 % within ${shown(minute.latency_s.p99)}`);
+  text("latency-note", p50 === null ? "no answers yet" : `median; 95\u00a0% in ${shown(minute.latency_s.p95)}, 99\u00a0% in ${shown(minute.latency_s.p99)}`);
   const due = minute.deadlines_met + minute.deadlines_missed;
   text("met", due ? `${round((100 * minute.deadlines_met) / due)} %` : "–");
   text("met-note", due ? `${minute.deadlines_missed} of ${due} late` : "no request had a deadline");
@@ -93,6 +97,13 @@ function showExits(state) {
   at("exits").replaceChildren(...(parts.length ? parts : [node("p", "No answers yet.", { class: "empty" })]));
 }
 
+function showRefusals(state) {
+  const counts = Object.entries(state.minute.refused).sort((a, b) => b[1] - a[1]);
+  const total = counts.reduce((sum, [, count]) => sum + count, 0);
+  const rows = counts.map(([reason, count]) => [WHY[reason] ?? reason, count / total, String(count)]);
+  at("refusals").replaceChildren(rows.length ? bars(rows) : node("p", "None.", { class: "empty" }));
+}
+
 function showClocks(state) {
   const governor = state.governor === null || state.governor === "none" ? "no governor" : `governor ${state.governor}`;
   const who = { "in process": "a simulated board's clocks, set by the daemon", clockd: "set through clockd", nobody: "not set" }[state.clocks_set_by] ?? state.clocks_set_by;
@@ -110,7 +121,7 @@ function showModels(state) {
     return node("tr", [
       node("td", model.name), node("td", model.version),
       node("td", what, model.ready && !model.reason ? {} : { class: "bad" }),
-      node("td", model.drifted ? "drifted" : model.ready ? "yes" : "–", model.drifted ? { class: "bad" } : {}),
+      node("td", model.drifted ? "drifted" : model.ready ? "as calibrated" : "–", model.drifted ? { class: "bad" } : {}),
     ]);
   }));
 }
@@ -118,14 +129,15 @@ function showModels(state) {
 function showRecent(state) {
   const answers = state.recent.slice(-12).reverse();
   if (!answers.length) return;
+  const cell = (content, kind) => node("td", content, { class: kind, role: "cell" });
   at("recent").replaceChildren(...answers.map((a) => node("tr", [
-    node("td", a.model), node("td", String(a.exit_index), { class: "number" }),
-    node("td", shown(a.latency_s), { class: "number" }),
-    node("td", a.latency_budget_s === null ? "none" : shown(a.latency_budget_s), { class: "number" }),
-    node("td", joules(a.energy_j), { class: "number" }),
-    node("td", Object.entries(a.clocks).map(([name, value]) => `${name} ${hertz(value)}`).join(", ") || "as they are"),
-    node("td", a.reason || "no governor"),
-  ])));
+    cell(a.model, "model"), cell(String(a.exit_index), "exit number"),
+    cell(shown(a.latency_s), "latency number"),
+    cell(a.latency_budget_s === null ? "never" : shown(a.latency_budget_s), "due number"),
+    cell(joules(a.energy_j), "energy number"),
+    cell(Object.entries(a.clocks).map(([name, value]) => `${name} ${hertz(value)}`).join(", ") || "as they are", "clocks"),
+    cell(a.reason || "no governor", "reason"),
+  ], { role: "row" })));
 }
 
 function showSettings(state) {
@@ -134,15 +146,29 @@ function showSettings(state) {
     governors = names;
     at("governor").replaceChildren(...state.governors.map((name) => node("option", name, { value: name })));
   }
-  if (touched) return;
-  at("governor").value = state.governor ?? "none";
-  at("deadline").value = state.latency_budget_s === null ? "" : round(state.latency_budget_s * 1e3);
+  if (!touched.has("governor")) at("governor").value = state.governor ?? "none";
+  if (!touched.has("deadline")) at("deadline").value = state.latency_budget_s === null ? "" : round(state.latency_budget_s * 1e3);
+}
+
+/** Tell a screen reader what has changed for good; the figures, which always change, it reads when asked. */
+function showNews(state) {
+  const now = [
+    `governor ${state.governor ?? "none"}`,
+    state.latency_budget_s === null ? "no default deadline" : `default deadline ${shown(state.latency_budget_s)}`,
+    state.throttled?.length ? `throttled: ${state.throttled.join(", ")}` : "not throttled",
+    `clocks set by ${state.clocks_set_by}`,
+    ...state.models.map((model) => `${model.name} version ${model.version} ${model.state}${model.drifted ? ", its exits have drifted" : ""}`),
+  ];
+  const news = facts === null ? [] : now.filter((fact) => !facts.includes(fact));
+  if (news.length) text("news", `Now ${news.join("; ")}.`);
+  facts = now;
 }
 
 function show(state) {
   text("device", `${state.device}${state.simulated && !state.device.startsWith("simulated") ? " (simulated)" : ""} · up ${duration(state.uptime_s)}`);
   text("version", `edgeexit ${state.edgeexit}`);
-  for (const part of [showTiles, showLatencies, showExits, showClocks, showModels, showRecent, showSettings]) part(state);
+  document.title = `${state.device} – edgeexit`;
+  for (const part of [showTiles, showLatencies, showExits, showRefusals, showClocks, showModels, showRecent, showSettings, showNews]) part(state);
 }
 
 function connected(yes, why = "") {
@@ -152,7 +178,7 @@ function connected(yes, why = "") {
   if (!yes) text("notice", `The daemon does not answer${why ? ` (${why})` : ""}. The figures below are old; trying again every second.`);
 }
 
-async function poll() {
+async function look() {
   try {
     const answer = await fetch("/edgeexit/v1/state", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
@@ -161,16 +187,39 @@ async function poll() {
   } catch (error) {
     connected(false, error instanceof TypeError ? "" : error.message);
   }
+}
+
+async function poll() {
+  if (!document.hidden) await look();
   setTimeout(poll, EVERY_MS);
 }
 
+/** What the user has touched, and nothing else: the rest may have been changed by somebody else meanwhile. */
 function wanted() {
+  const settings = {};
+  if (touched.has("governor")) settings.governor = at("governor").value;
+  if (touched.has("deadline")) settings.latency_budget_s = deadlineWanted();
+  if (!touched.size) throw new Error("Nothing to apply: choose another governor or deadline first.");
+  return settings;
+}
+
+function deadlineWanted() {
   const deadline = at("deadline").value.trim().replace(",", ".");
-  const settings = { governor: at("governor").value };
-  if (deadline === "") return { ...settings, latency_budget_s: null };
+  if (deadline === "") return null;
   const milliseconds = Number(deadline);
   if (!(milliseconds > 0 && Number.isFinite(milliseconds))) throw new Error("The deadline must be a number of milliseconds above 0, or empty for none.");
-  return { ...settings, latency_budget_s: milliseconds / 1e3 };
+  return milliseconds / 1e3;
+}
+
+async function send(settings, token) {
+  const headers = { "content-type": "application/json" };
+  if (token) headers.authorization = `Bearer ${token}`;
+  const reply = await fetch("/edgeexit/v1/settings", { method: "POST", headers, body: JSON.stringify(settings) }).catch(() => null);
+  if (reply === null) throw new Error("The daemon does not answer; try again once it is back.");
+  const body = await reply.json().catch(() => ({}));
+  if (reply.status === 401) throw new Error(token ? "The token is wrong: nothing was changed." : "Changes need the token: nothing was changed.");
+  if (!reply.ok) throw new Error(body.error ?? `The daemon refused with status ${reply.status}.`);
+  return body;
 }
 
 async function apply(event) {
@@ -178,14 +227,9 @@ async function apply(event) {
   const answer = at("settings-answer"), button = event.target.querySelector("button");
   button.disabled = true;
   try {
-    const headers = { "content-type": "application/json" };
-    const token = at("token").value.trim();
-    if (token) headers.authorization = `Bearer ${token}`;
-    const reply = await fetch("/edgeexit/v1/settings", { method: "POST", headers, body: JSON.stringify(wanted()) });
-    const body = await reply.json();
-    if (!reply.ok) throw new Error(body.error ?? `status ${reply.status}`);
-    touched = false;
-    show(body);
+    const state = await send(wanted(), at("token").value.trim());
+    touched.clear();
+    show(state);
     answer.textContent = "Applied.";
     answer.classList.remove("bad");
   } catch (error) {
@@ -196,5 +240,6 @@ async function apply(event) {
 }
 
 at("settings").addEventListener("submit", apply);
-for (const id of ["governor", "deadline"]) at(id).addEventListener("input", () => { touched = true; });
+for (const id of ["governor", "deadline"]) at(id).addEventListener("input", () => touched.add(id));
+document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
 poll();
