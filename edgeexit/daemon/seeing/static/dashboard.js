@@ -37,7 +37,7 @@ function showTiles(state) {
   const minute = state.minute;
   const refusals = Object.values(minute.refused).reduce((sum, count) => sum + count, 0);
   text("rate", round(minute.rate_hz));
-  text("rate-note", `${minute.answered} answered in the last minute${refusals ? `, ${refusals} not` : ""}`);
+  text("rate-note", `${minute.answered} answered in the last minute${refusals ? `, ${refusals}\u00a0not` : ""}`);
   at("rate").closest(".tile").classList.toggle("bad", refusals > 0);
   const p50 = minute.latency_s.p50;
   text("p50", shown(p50));
