@@ -46,7 +46,9 @@ def key_within(seconds: float) -> str:
     if not sys.stdin.isatty():
         time.sleep(seconds)
         return ""
-    ready, _, _ = select.select([sys.stdin], [], [], seconds)
+    poll = select.poll()
+    poll.register(sys.stdin, select.POLLIN)
+    ready = poll.poll(1000.0 * seconds)
     return os.read(sys.stdin.fileno(), 32).decode(errors="replace") if ready else ""
 
 

@@ -112,7 +112,9 @@ class Terminal:
 
     def wait_for(self, text):
         while text not in self.shown:
-            ready, _, _ = select.select([self.ours], [], [], 30.0)
+            poll = select.poll()  # select() takes no descriptor above 1023
+            poll.register(self.ours, select.POLLIN)
+            ready = poll.poll(30_000)
             assert ready, f"{text!r} never came: {self.shown!r}"
             self.shown += os.read(self.ours, 65536).decode()
 
