@@ -12,6 +12,8 @@ from typing import Any, Final
 from edgeexit import reference
 from edgeexit.bundle.files import LARGEST_PROTOBUF, read_listed_file, read_plain_file
 from edgeexit.bundle.manifest import (
+    FLOAT32,
+    INT8,
     MANIFEST,
     Exit,
     Manifest,
@@ -74,6 +76,17 @@ class Bundle:
     def segments(self) -> tuple[Segment, ...]:
         """The segments, in the order in which they run."""
         return self.manifest.segments
+
+    @property
+    def compression(self) -> tuple[str, ...]:
+        """What makes its full network another than the model that was given: names of steps, and "int8"."""
+        int8 = any(segment.precision != FLOAT32 for segment in self.segments)
+        return (*self.manifest.compression, INT8) if int8 else self.manifest.compression
+
+    @property
+    def full_name(self) -> str:
+        """What reports call its full network, which may not be the model that was given."""
+        return full_name(compressed=bool(self.compression))
 
     @property
     def exits(self) -> tuple[Exit, ...]:
@@ -153,6 +166,11 @@ class Bundle:
         if not isinstance(value, dict):
             raise BundleError(f"{self.path / name}: expected a JSON object; write the bundle again")
         return value
+
+
+def full_name(*, compressed: bool) -> str:
+    """Return what reports call the full network, which may not be the model as the user gave it."""
+    return "full network (compressed)" if compressed else "full network"
 
 
 def load_bundle(name_or_path: str | os.PathLike[str], *, max_file_bytes: int = LARGEST_PROTOBUF) -> Bundle:

@@ -148,6 +148,8 @@ class Manifest:
     task: str = CLASSES
     own_macs: int | None = None
     """As in `Workload`, with the segments in their own precision."""
+    compression: tuple[str, ...] = ()
+    """Names of the steps that changed the network before it got its exits, in their order."""
 
     def head_outputs(self, exit_index: int) -> tuple[str, ...]:
         """Return which of an exit's values its head makes; the others are outputs of segments up to its own."""
@@ -197,6 +199,8 @@ def manifest_bytes(manifest: Manifest) -> bytes:
         document["task"] = manifest.task
     if manifest.own_macs is not None:
         document["own_macs"] = manifest.own_macs
+    if manifest.compression:
+        document["compression"] = list(manifest.compression)
     if manifest.certificates:
         document["certificates"] = [certificate_json(c) for c in manifest.certificates]
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
@@ -245,9 +249,9 @@ def _exit_json(record: Exit) -> dict[str, Any]:
 def _manifest(node: JsonNode) -> Manifest:
     keys = ("format", "name", "created_by", "inputs", "preprocess", "labels")
     more = ("segments", "exits", "tensors", "output", "files")
-    nodes = node.record(*keys, *more, optional=("certificates", "task", "own_macs"))
+    nodes = node.record(*keys, *more, optional=("certificates", "task", "own_macs", "compression"))
     number, name, by, inputs, preprocess, labels, segments, exits, tensors, output, files, *rest = nodes
-    certificates, task, own_macs = rest
+    certificates, task, own_macs, compression = rest
     if isinstance(number.value, bool) or not isinstance(number.value, int):
         raise number.refuse(f"expected {FORMAT}")
     for file in files.value if isinstance(files.value, dict) else ():
@@ -266,6 +270,7 @@ def _manifest(node: JsonNode) -> Manifest:
         certificates=certificates.optional(lambda n: n.items(read_certificate, at_least=1)) or (),
         task=task.optional(lambda n: n.one_of(TASKS)) or CLASSES,
         own_macs=own_macs.optional(JsonNode.count),
+        compression=compression.optional(lambda n: n.items(JsonNode.text, at_least=1)) or (),
     )
 
 

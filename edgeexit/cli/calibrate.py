@@ -140,7 +140,7 @@ def command(bundle: str, data: Path, out: Path | None, replace: bool, as_json: b
     with ProgressBar(quiet=as_json) as bar:
         done = recalibrate(loaded, samples, options, bar.show, bar.tell)
     written = write_recalibrated(loaded, done, target, replace_there=out is None or replace)
-    click.echo(json.dumps(_document(done, written), indent=1) if as_json else calibration_text(done))
+    click.echo(json.dumps(_document(done, written), indent=1) if as_json else calibration_text(done, loaded.full_name))
     if not as_json:
         click.echo(f"written to {written.path}")
     return 0

@@ -49,6 +49,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         else {name: getattr(bundle.preprocess, name) for name in ("mode", "size", "layout", "scale", "mean", "std")},
         "class_count": bundle.class_count,
         "labels": bundle.labels,
+        "full_name": bundle.full_name,
+        "compression": bundle.compression,
         "macs": _whole_macs(bundle),
         "parameters": sum(s.parameters for s in bundle.segments) + sum(e.parameters for e in bundle.exits),
         "bytes": sum(record.size for record in bundle.manifest.files.values()),
@@ -160,6 +162,7 @@ def _as_text(document: dict[str, Any]) -> str:
         f"images      {_images_text(document['preprocess'])}",
         f"classes     {document['class_count']}{_labels_text(document['labels'])}",
         f"whole net   {document['macs']:,} MACs, {document['parameters']:,} parameters with all heads",
+        *_compression_lines(document["compression"]),
         "",
         *_exit_lines(document),
         "",
@@ -192,6 +195,12 @@ def _tensor_text(tensor: dict[str, Any]) -> str:
     shape = "unknown shape" if tensor["shape"] is None else f"({', '.join(map(str, tensor['shape']))})"
     size = "" if tensor["bytes"] is None else f" {tensor['bytes']:,} B"
     return f"{tensor['name']} {tensor['dtype']} {shape}{size}"
+
+
+def _compression_lines(steps: Sequence[str]) -> list[str]:
+    if not steps:
+        return []
+    return [f"compressed  {', '.join(steps)}; drops and certificates are counted from the compressed network"]
 
 
 def _exit_lines(document: dict[str, Any]) -> list[str]:
@@ -236,7 +245,9 @@ def _listed(drops: Sequence[float]) -> str:
 def _certificate_lines(document: dict[str, Any]) -> list[str]:
     lines = [""] if document["certificates"] else []
     for found in document["certificates"]:
-        what = "accuracy lost" if found["risk"] == "labels" else "answers other than the full network's"
+        what = (
+            "accuracy lost" if found["risk"] == "labels" else f"answers other than those of the {document['full_name']}"
+        )
         lines += [
             f"certificate: {what} with setting {found['setting']} (rule {found['rule']}) at a drop of "
             f"{found['allowed_drop']:g}: below {found['bound_points']:g} points, confidence {found['confidence']:g}",

@@ -183,6 +183,7 @@ def test_a_compressed_network_is_compared_with_the_model_as_it_was_given(model, 
     given, full, _setting = map(float, re.findall(r"([0-9.]+)%", line))
     assert "the full network (compressed) " in line
     assert full < given
+    assert edgeexit.load_bundle(out).compression == ("prune",)
 
 
 def compress_badly(network, _bench):
@@ -193,7 +194,7 @@ def compress_badly(network, _bench):
     values = onnx.numpy_helper.to_array(bias).copy()
     values[0] += 10
     bias.CopyFrom(onnx.numpy_helper.from_array(values, "b4"))
-    return Shrunk(network=describe_network(model), changed=True, lines=("prune: kept",), quantise_segments=False)
+    return Shrunk(network=describe_network(model), steps=("prune",), lines=("prune: kept",), quantise_segments=False)
 
 
 @pytest.mark.usefixtures("quickly")

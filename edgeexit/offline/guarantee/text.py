@@ -13,14 +13,19 @@ from edgeexit.offline.guarantee.recalibrate import KeptBudget, Recalibrated
 _NORMAL_95 = 1.96
 
 
-def calibration_text(done: Recalibrated) -> str:
-    """Return a report of a calibration, as the command line prints it."""
-    return "\n".join(_lines(done))
+def calibration_text(done: Recalibrated, full: str = "full network") -> str:
+    """Return a report of a calibration, as the command line prints it.
+
+    Args:
+        done: What it came to.
+        full: What the bundle's full network is called.
+    """
+    return "\n".join(_lines(done, full))
 
 
-def certificate_text(certificate: Certificate) -> str:
-    """Return a certificate in one sentence."""
-    what = "answers other than the full network's" if certificate.risk == FULL else "accuracy lost"
+def certificate_text(certificate: Certificate, full: str) -> str:
+    """Return a certificate in one sentence; `full` is what the bundle's full network is called."""
+    what = f"answers other than those of the {full}" if certificate.risk == FULL else "accuracy lost"
     return (
         f"{what} below {certificate.bound_points:g} points with confidence {certificate.confidence:g}: "
         f"{certificate.observed_points:.2f} points on {certificate.samples:,} samples, p = {certificate.p_value:.3g}, "
@@ -28,9 +33,9 @@ def certificate_text(certificate: Certificate) -> str:
     )
 
 
-def _lines(done: Recalibrated) -> Iterator[str]:
+def _lines(done: Recalibrated, full: str) -> Iterator[str]:
     sizes = ", ".join(f"{name} {count:,}" for name, count in done.samples.items())
-    right = "the labels" if done.risk != FULL else "the full network"
+    right = "the labels" if done.risk != FULL else f"the {full}"
     yield f"samples: {sizes}; right is what {right} say{'s' if done.risk == FULL else ''}"
     yield f"recommended setting: {done.rules['recommended']}; on the samples of certify, which chose nothing:"
     for drop, counts in sorted(done.unseen.items()):
@@ -39,17 +44,17 @@ def _lines(done: Recalibrated) -> Iterator[str]:
             f"{100 * counts.macs_share:.1f} % of the MACs"
         )
     for proof in done.proofs:
-        yield from _proof_lines(proof)
+        yield from _proof_lines(proof, full)
     if done.budget is not None:
         yield from _budget_lines(done.budget, done)
 
 
-def _proof_lines(proof: Proof) -> Iterator[str]:
+def _proof_lines(proof: Proof, full: str) -> Iterator[str]:
     if not isinstance(proof.found, Certified):
         yield proof.found.message
         return
     found = proof.found
-    yield f"certified: {certificate_text(found.certificate)}"
+    yield f"certified: {certificate_text(found.certificate, full)}"
     yield (
         f"  setting {found.certificate.setting!r} (from {proof.path.name!r}, {len(found.tests)} of "
         f"{len(proof.path.steps)} settings tested, safe to cheap); use it with "

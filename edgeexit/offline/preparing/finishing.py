@@ -46,7 +46,7 @@ def finish(
     found = replace(found, quantised=in_other_precision(draft))
     done = calibrate(draft, traces, found.full_name, bench)
     known = known_samples_file(bench.material.parts[part] for part in LEARNT_FROM)
-    ready = _write(draft, done, known, bench.work.path / "calibrated", replace_old=True)
+    ready = _write(draft, done, known, found.steps, bench.work.path / "calibrated", replace_old=True)
     figures = rule_figures(ready, test, sorted({*SHOWN_DROPS, allowed}))
     own = [rule for rule in figures if rule.allowed_drop == allowed]
     own.sort(key=lambda rule: rule.setting != done.certified.setting)
@@ -61,7 +61,7 @@ def finish(
         faster=_faster(bench.options, draft.exit_count - 1),
         full=found.judge_name,
     )
-    setting, changed = own[0].setting, found.compressed or found.quantised
+    setting, changed = own[0].setting, bool(found.steps) or found.quantised
     as_given = compare_as_given(network, ready, test, setting, allowed, bench) if changed else None
     return replace(
         found,
@@ -72,7 +72,7 @@ def finish(
         as_given=as_given,
         times=times,
         worth=worth,
-        bundle=_write(draft, done, known, out, replace_old=bench.options.replace),
+        bundle=_write(draft, done, known, found.steps, out, replace_old=bench.options.replace),
     )
 
 
@@ -84,10 +84,12 @@ def _faster(options: PrepareOptions, exits: int) -> str:
     return " or ".join(way for way, there in ways.items() if there)
 
 
-def _write(draft: Bundle, done: Calibrated, known: bytes, folder: Path, *, replace_old: bool) -> Bundle:
+def _write(
+    draft: Bundle, done: Calibrated, known: bytes, steps: tuple[str, ...], folder: Path, *, replace_old: bool
+) -> Bundle:
     files = {name: draft.read_file(name) for name in draft.manifest.files}
     files |= {PREDICTOR: _json(done.predictor), RULES: _json(done.rules), FILE: known}
-    manifest = replace(draft.manifest, certificates=done.certificates)
+    manifest = replace(draft.manifest, certificates=done.certificates, compression=steps)
     return write_bundle(folder, manifest, files, replace=replace_old)
 
 

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeexit.bundle.load import full_name
+
 if TYPE_CHECKING:
     from edgeexit.bundle import Bundle
-
-
-def full_name(*, compressed: bool) -> str:
-    """Return what a report calls the full network, which may not be the model as the user gave it."""
-    return "full network (compressed)" if compressed else "full network"
 
 
 def place_name(tensors: Sequence[str]) -> str:
@@ -162,8 +159,8 @@ class Preparation:
         allowed_drop: What the user allows, in percentage points.
         reported: The setting that times and verdict are about: that of least work at the drop that the user allows.
         certified: The certificate, None without a bundle.
-        compressed: True if a compression step before the exits was kept, so that the full network is not the model as
-            it was given, and where agreement counts it is agreement with the compressed one.
+        steps: Names of the compression steps before the exits that were kept; with one the full network is not the
+            model as it was given, and where agreement counts it is agreement with the compressed one.
         quantised: True if segments of the bundle run in int8.
         as_given: What that costs, None where no step was kept or there is no bundle.
         compression: What was kept and undone, line by line.
@@ -186,7 +183,7 @@ class Preparation:
     allowed_drop: float = 0.0
     reported: str | None = None
     certified: Certified | None = None
-    compressed: bool = False
+    steps: tuple[str, ...] = ()
     quantised: bool = False
     as_given: AsGiven | None = None
     compression: tuple[str, ...] = ()
@@ -197,9 +194,9 @@ class Preparation:
     @property
     def full_name(self) -> str:
         """What the report calls the full network: all of the bundle's segments."""
-        return full_name(compressed=self.compressed or self.quantised)
+        return full_name(compressed=bool(self.steps) or self.quantised)
 
     @property
     def judge_name(self) -> str:
         """What it calls the network whose answers are right where agreement counts: the one that got the exits."""
-        return full_name(compressed=self.compressed)
+        return full_name(compressed=bool(self.steps))

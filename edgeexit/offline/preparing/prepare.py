@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeexit.bundle.load import full_name
 from edgeexit.bundle.write import check_target
 from edgeexit.offline.preparing.bench import Bench
 from edgeexit.offline.preparing.building import (
@@ -27,7 +28,7 @@ from edgeexit.offline.preparing.choosing import Choice, PlaceCosts, choose_exits
 from edgeexit.offline.preparing.conv_heads import better_heads, load_trainer, plan_heads, train_heads
 from edgeexit.offline.preparing.finishing import finish
 from edgeexit.offline.preparing.options import CONV, PrepareOptions
-from edgeexit.offline.preparing.preparation import Place, Preparation, full_name
+from edgeexit.offline.preparing.preparation import Place, Preparation
 from edgeexit.offline.preparing.shrinking import compress_network, quantise_draft
 from edgeexit.offline.preparing.sources import MULTI_LABEL, Material, Network, read_material, read_network
 from edgeexit.offline.preparing.work_folder import WorkFolder
@@ -108,8 +109,8 @@ def _prepare(model: Path, network: Network, out: Path, bench: Bench) -> Preparat
     fitted = _fit(shrunk.network, search, tried, bench)
     places = _places(search, tried, fitted)
     found = _found(model, shrunk.network, bench.material, search, places, bench.options)
-    notes = (*found.notes, *_notes(fitted, bench, shrunk.changed))
-    found = replace(found, compressed=shrunk.changed, compression=shrunk.lines, notes=notes)
+    notes = (*found.notes, *_notes(fitted, bench, bool(shrunk.steps)))
+    found = replace(found, steps=shrunk.steps, compression=shrunk.lines, notes=notes)
     if not fitted.choice.kept:
         return replace(found, worth=judge_worth((), 1.0, bench.options.max_accuracy_drop))
     draft, traces = _build(shrunk.network, search, tried, fitted, plain_name(out), bench)

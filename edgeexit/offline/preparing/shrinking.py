@@ -39,13 +39,13 @@ class Shrunk:
 
     Attributes:
         network: The network.
-        changed: True if it does not answer as before.
+        steps: Names of the steps that were kept, in their order.
         lines: What was done and undone, line by line.
         quantise_segments: True if int8 comes after the exits, segment by segment.
     """
 
     network: Network
-    changed: bool
+    steps: tuple[str, ...]
     lines: tuple[str, ...]
     quantise_segments: bool
 
@@ -59,15 +59,15 @@ def compress_network(network: Network, bench: Bench) -> Shrunk:
     options = bench.options
     network, notes = _ready_for_int8(network) if options.quantise else (network, ())
     if not (options.prune or options.search_order):
-        return Shrunk(network=network, changed=False, lines=notes, quantise_segments=options.quantise)
+        return Shrunk(network=network, steps=(), lines=notes, quantise_segments=options.quantise)
     key = bench.key(network.digest, bench.material.against, options.prune, options.quantise, options.search_order)
     found = bench.work.keep_arrays("compressed", key, lambda: _compress(network, bench))
     smaller = describe_network(onnx.load_from_string(found["model"].tobytes()))
     return Shrunk(
         network=smaller,
-        changed=smaller.digest != network.digest,
+        steps=tuple(map(str, found["steps"])),
         lines=(*notes, *map(str, found["lines"])),
-        quantise_segments=options.quantise and not bool(found["quantised"]),
+        quantise_segments=options.quantise and Step.QUANTISE.value not in found["steps"],
     )
 
 
@@ -88,7 +88,7 @@ def _compress(network: Network, bench: Bench) -> Mapping[str, NDArray[Any]]:
     return {
         "model": np.frombuffer(model.SerializeToString(), dtype=np.uint8),
         "lines": np.array([*lines, *report.lines], dtype=np.str_),
-        "quantised": np.array(any(o.step is Step.QUANTISE and o.kept for o in report.outcomes)),
+        "steps": np.array([outcome.step.value for outcome in report.outcomes if outcome.kept], dtype=np.str_),
     }
 
 

@@ -84,6 +84,12 @@ def test_work_that_only_exits_need_is_left_out_of_the_network_s_own():
     assert json.loads(manifest_bytes(read))["own_macs"] == 5
 
 
+def test_what_was_done_to_the_network_before_its_exits_is_kept():
+    read = parse(document() | {"compression": ["distil", "prune"]})
+    assert read.compression == ("distil", "prune")
+    assert json.loads(manifest_bytes(read))["compression"] == ["distil", "prune"]
+
+
 def test_it_is_readable_text():
     text = manifest_bytes(MANIFEST).decode()
     assert text.startswith('{\n "format": 1,\n "name": "net"')

@@ -4,11 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edgeexit.bundle import load_bundle
+from edgeexit.bundle.write import write_bundle
 from edgeexit.cli import main
 
 TABLE_KEYS = {"path", "digest", "risk", "samples", "recommended", "full_accuracy", "unseen", "certificates", "budget"}
@@ -163,6 +165,18 @@ def test_without_labels_agreement_with_the_full_network_is_certified(tiny, tmp_p
     assert "right is what the full network says" in capsys.readouterr().out
     (certificate,) = load_bundle(tmp_path / "out").manifest.certificates
     assert (certificate.setting, certificate.risk, certificate.gained) == ("certified-agreement", "full", 0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_compressed_network_is_called_so(tiny, tmp_path, capsys):
+    files = {name: tiny.read_file(name) for name in tiny.manifest.files}
+    pruned = write_bundle(tmp_path / "pruned", replace(tiny.manifest, compression=("prune",)), files)
+    np.savez(tmp_path / "bare.npz", images=random_pixels())
+    assert main(["calibrate", str(pruned.path), "--data", str(tmp_path / "bare.npz"), "--max-accuracy-drop", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "right is what the full network (compressed) says" in said
+    assert "certified: answers other than those of the full network (compressed) below 2 points" in said
+    assert load_bundle(pruned.path).compression == ("prune",)
 
 
 @pytest.mark.usefixtures("quick")

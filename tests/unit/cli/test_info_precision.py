@@ -27,6 +27,16 @@ def test_the_precision_in_use_is_shown_where_there_are_several(tmp_path):
     assert [", in int8" in line for line in said.splitlines() if "body" in line] == [True, False]
 
 
+def test_a_compressed_network_is_called_so(tmp_path):
+    bundle = write_mixed(tmp_path)
+    pruned = replace(bundle.manifest, compression=("prune",))
+    files = {name: bundle.read_file(name) for name in bundle.manifest.files}
+    both = write_bundle(tmp_path / "both", pruned, files)
+    said = CliRunner().invoke(command, [str(both.path)], standalone_mode=False).output
+    assert "compressed  prune, int8; drops and certificates are counted from the compressed network" in said
+    assert both.full_name == "full network (compressed)"
+
+
 def test_json_names_the_file_in_use_and_what_there_is_to_choose_from(tmp_path):
     said = CliRunner().invoke(command, [str(write_mixed(tmp_path).path), "--json"], standalone_mode=False).output
     first, second, _ = json.loads(said)["segments"]

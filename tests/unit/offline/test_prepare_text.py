@@ -129,7 +129,7 @@ def test_a_compressed_network_is_called_so_and_compared_with_the_model_as_it_was
 
 def test_agreement_with_a_pruned_network_is_told_with_that_with_the_model_as_it_was_given():
     figures = AsGiven(given=None, full=0.99, setting=0.98)
-    lines = preparation_text(replace(DONE, by_labels=False, compressed=True, as_given=figures)).splitlines()
+    lines = preparation_text(replace(DONE, by_labels=False, steps=("prune",), as_given=figures)).splitlines()
     assert "right    means as the full network (compressed) says" in lines
     assert (
         "Agreement with the model as you gave it, on the same samples: the full network (compressed) 99.00%, setting "
