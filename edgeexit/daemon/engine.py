@@ -16,8 +16,8 @@ from edgeexit.daemon.contracts import InferAnswer
 from edgeexit.daemon.jobs import Arrivals, Job
 from edgeexit.daemon.line import LEAST_S, Line, Turn
 from edgeexit.errors import DeadlinePassed, EdgeExitError, EngineError, OptionError, Refused, ServeError
+from edgeexit.runtime.answering import ROUNDING
 from edgeexit.runtime.clocking import SetsClocks
-from edgeexit.runtime.session import ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

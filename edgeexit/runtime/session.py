@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgeexit.bundle.precision import with_precision
 from edgeexit.device.lease import Lease
 from edgeexit.device.writer import ClockWriter
 from edgeexit.errors import OptionError
 from edgeexit.protocols import Governor
+from edgeexit.runtime.answering import Answering
 from edgeexit.runtime.clocking import Clocking, SetsClocks
 from edgeexit.runtime.engine import Engine
-from edgeexit.runtime.inputs import InputCheck, check_budget, checked_guard, made_up_inputs, period_of
+from edgeexit.runtime.inputs import check_budget, checked_guard, period_of
 from edgeexit.runtime.learning import LearnedCosts
-from edgeexit.runtime.loop import Answer, Limits
-from edgeexit.runtime.meter import EnergyReading, EnergyWindow
-from edgeexit.runtime.result import Result, name_answer
 from edgeexit.runtime.settings import floor_exit, one_setting, settings_along
 from edgeexit.runtime.shadowing import Shadowing
 from edgeexit.runtime.steering import Steering, check_energy_is_known
 from edgeexit.runtime.tracking import Drift
-from edgeexit.runtime.ways import Way, Ways
+from edgeexit.runtime.ways import Ways
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,17 +33,11 @@ if TYPE_CHECKING:
     from edgeexit.protocols import CostTable, Device, ExitRule
     from edgeexit.runtime.battery import BatteryLife, BatteryReport
     from edgeexit.runtime.budget import Budget, BudgetReport
-    from edgeexit.runtime.engine import Program
+    from edgeexit.runtime.result import Result
     from edgeexit.runtime.shadow import Shadow, ShadowReport
 
     Array = NDArray[Any]
     Inputs = Array | Mapping[str, Array]
-
-MAX_PROGRAMS = 4
-CUT = frozenset({"deadline", "cancelled"})
-"""Reasons of an answer with which a piece of the work may have been cut short."""
-ROUNDING = 1.0 + 1e-9
-"""How much longer than its budget a latency may be and still meet it: times are sums of rounded figures."""
 
 
 class Session:
@@ -124,7 +114,7 @@ class Session:
         self.bundle = bundle
         self.device = device
         self.governor = governor
-        self._period_s = period_of(frame_rate_hz)
+        period_s = period_of(frame_rate_hz)
         deepest_floor = floor_exit(bundle, max_drop, anytime=anytime)
         self._settings = (
             [one_setting(bundle, exit_rule, allowed_drop)]
@@ -132,11 +122,7 @@ class Session:
             else settings_along(bundle, exit_rule, allowed_drop, max_drop)
         )
         self.rule = self._settings[0].rule
-        self._anytime = anytime
-        self._meter = device.meter
         self._now_s = device.clock.now_s
-        self._inputs = InputCheck(bundle)
-        self._labels = bundle.labels
         self._engine = Engine(
             bundle,
             fuse_heads=all(setting.rule.looks_at_every_exit for setting in self._settings),
@@ -164,9 +150,17 @@ class Session:
         self._steering = None if budget is None else self._steer(budget, table)
         self._ways = Ways(self._settings, self._steering, self._engine, device, self._clocking)
         self._shadowing = Shadowing(shadow, self._engine, device, self._clocking)
-        self._newest: Answer | None = None
-        self._programs: dict[tuple[tuple[int, ...], ...], Program] = {}
-        self._warm_up()
+        self._answering = Answering(
+            bundle,
+            device,
+            self._engine,
+            self._ways,
+            self._clocking,
+            steering=self._steering,
+            shadowing=self._shadowing,
+            anytime=anytime,
+            period_s=period_s,
+        )
         for every in sorted({setting.rule.looks_at_every_exit for setting in self._settings}):
             self._clocking.prepare(every)
 
@@ -243,43 +237,19 @@ class Session:
         """
         check_budget(latency_budget_s, energy_budget_j, next_request_in_s, wanted_in_s)
         start_s = self._now_s()
-        limits = self._limits(start_s, latency_budget_s, cancel, energy_budget_j, next_request_in_s, wanted_in_s)
+        limits = self._answering.limits(
+            start_s, latency_budget_s, cancel, energy_budget_j, next_request_in_s, wanted_in_s
+        )
         with self._shadowing.turn:
-            answer, result = self._answer(inputs, start_s, limits, (exit_rule, allowed_drop))
-            self._newest = answer
+            result = self._answering.one(inputs, start_s, limits, (exit_rule, allowed_drop))
             if rest:
-                self._rest()
+                self._answering.rest()
         return result
 
     def rest(self) -> None:
         """Let the governor choose the clocks until the next request, after an `infer(..., rest=False)`."""
         with self._shadowing.turn:
-            self._rest()
-
-    def _rest(self) -> None:
-        newest, self._newest = self._newest, None
-        if newest is not None:
-            self._clocking.rest(newest.look.exit_index, newest.segments_done)
-
-    def _answer(
-        self, inputs: Inputs, start_s: float, limits: Limits, asked: tuple[str | None, float | None] = (None, None)
-    ) -> tuple[Answer, Result]:
-        """Answer for one sample with the setting that is asked for, and leave the clocks as they are then."""
-        arrays = self._inputs.check(inputs, samples=1)
-        if limits.energy_budget_j is not None:
-            self._clocking.follow()
-        window = None if self._meter is None else EnergyWindow(self._meter, self.device.clock)
-        way, program = self._ways.choose(*asked), self._loaded(arrays)
-        answer = way.loop.run(program, limits)
-        end_s = self._now_s()
-        energy = None if window is None else window.read()
-        self._clocking.finished(start_s, end_s, None if answer.reason in CUT else answer.look.exit_index)
-        self._ways.track(way, answer, end_s)
-        if self._steering is not None:
-            energy_j = self._clocking.spent_j if energy is None else energy.energy_j
-            self._steering.ran([answer], end_s - start_s, energy_j, end_s)
-        self._shadowing.answered(way.setting, answer, program, end_s, limits.next_request_s)
-        return answer, self._result(way, answer, start_s, end_s, energy, limits.deadline_s)
+            self._answering.rest()
 
     def worked_apart(self, duration_s: float) -> None:
         """Tell the session of work on this device that was not its own: it learns no idle power from such a time.
@@ -340,15 +310,15 @@ class Session:
         """
         check_budget(latency_budget_s, None, next_request_in_s, wanted_in_s)
         start_s = self._now_s()
-        arrays = self._inputs.check(inputs, samples=None)
+        arrays = self._answering.check(inputs, samples=None)
         samples = len(next(iter(arrays.values())))
         if samples == 0:
             return []
-        limits = self._limits(start_s, latency_budget_s, cancel, None, next_request_in_s, wanted_in_s)
+        limits = self._answering.limits(start_s, latency_budget_s, cancel, None, next_request_in_s, wanted_in_s)
         with self._shadowing.turn:
-            results = self._answer_batch(arrays, samples, start_s, limits, (exit_rule, allowed_drop))
+            results = self._answering.batch(arrays, samples, start_s, limits, (exit_rule, allowed_drop))
             if rest:
-                self._rest()
+                self._answering.rest()
         return results
 
     def check(self, inputs: Inputs) -> dict[str, Array]:
@@ -360,7 +330,7 @@ class Session:
         Raises:
             InputError: If a name, shape or dtype is wrong, or a value is not finite.
         """
-        return self._inputs.check(inputs, samples=None)
+        return self._answering.check(inputs, samples=None)
 
     def use_governor(self, governor: Governor | None) -> None:
         """Have another governor choose the clocks from now on; from the thread that calls `infer`.
@@ -371,77 +341,12 @@ class Session:
         self.governor = governor
         self._clocking.use_governor(governor)
 
-    def _answer_batch(
-        self,
-        arrays: dict[str, Array],
-        samples: int,
-        start_s: float,
-        limits: Limits,
-        asked: tuple[str | None, float | None],
-    ) -> list[Result]:
-        window = EnergyWindow(self._meter, self.device.clock)
-        way = self._ways.choose(*asked)
-        if not way.batch.can_split(arrays):
-            return self._answer_one_by_one(arrays, samples, limits, asked)
-        timed = way.batch.run(arrays, limits, window)
-        end_s = self._now_s()
-        self._clocking.finished(start_s, end_s)
-        for one in timed:
-            self._ways.track(way, one.answer, one.end_s)
-        if self._steering is not None:
-            last = max(timed, key=lambda one: one.end_s)
-            mean_s = sum(one.end_s - start_s for one in timed) / samples
-            mean_j = None if last.energy is None else last.energy.energy_j / samples
-            self._steering.ran([one.answer for one in timed], mean_s, mean_j, end_s)
-        self._shadowing.answered_batch(way.setting, timed, arrays, end_s, limits.next_request_s)
-        results = [self._result(way, t.answer, start_s, t.end_s, t.energy, limits.deadline_s) for t in timed]
-        self._newest = max((one.answer for one in timed), key=lambda a: (a.segments_done, a.look.exit_index))
-        return results
-
-    def _answer_one_by_one(
-        self, arrays: Mapping[str, Array], samples: int, limits: Limits, asked: tuple[str | None, float | None]
-    ) -> list[Result]:
-        answered = []
-        for index in range(samples):
-            one = {name: array[index : index + 1] for name, array in arrays.items()}
-            start_s = self._now_s()
-            left = self._limits(start_s, self._left_s(limits.deadline_s), limits.cancel)
-            answered.append(self._answer(one, start_s, left._replace(wanted_s=limits.wanted_s), asked))
-        self._newest = answered[-1][0]
-        return [result for _, result in answered]
-
-    def _limits(
-        self,
-        start_s: float,
-        latency_budget_s: float | None,
-        cancel: Event | None,
-        energy_budget_j: float | None = None,
-        next_request_in_s: float | None = None,
-        wanted_in_s: float | None = None,
-    ) -> Limits:
-        period_s = self._period_s
-        due_s = period_s if latency_budget_s is None else latency_budget_s
-        next_s = period_s if next_request_in_s is None else next_request_in_s
-        return Limits(
-            None if due_s is None else start_s + due_s,
-            cancel,
-            self._anytime,
-            start_s,
-            None if next_s is None else start_s + next_s,
-            energy_budget_j,
-            None if wanted_in_s is None else start_s + wanted_in_s,
-        )
-
     def _steer(self, budget: Budget | BatteryLife, table: CostTable | None) -> Steering:
         steering = Steering(budget, self._settings, self.bundle.workload, self._now_s())
         if steering.unit == "joules":
-            check_energy_is_known(table, self._meter)
+            check_energy_is_known(table, self.device.meter)
             self._clocking.follow()
         return steering
-
-    def _left_s(self, deadline_s: float | None) -> float | None:
-        """Return the time until the deadline, and next to none once it has passed."""
-        return None if deadline_s is None else max(deadline_s - self._now_s(), 1e-9)
 
     def close(self) -> None:
         """Give the clocks back; may be called more than once."""
@@ -457,51 +362,6 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _warm_up(self) -> None:
-        """Allocate and run once for a single sample, if its shape is known, so that the first input is not late."""
-        shapes = [tensor.shape for tensor in self.bundle.inputs]
-        if all(shape is not None and all(isinstance(size, int) for size in shape[1:]) for shape in shapes):
-            self._loaded(made_up_inputs(self.bundle))
-
-    def _loaded(self, arrays: dict[str, Array]) -> Program:
-        key = tuple(array.shape for array in arrays.values())
-        program = self._programs.get(key)
-        if program is None:
-            if len(self._programs) >= MAX_PROGRAMS:
-                del self._programs[next(iter(self._programs))]
-            program = self._programs[key] = self._engine.program(arrays)
-        else:
-            program.load(arrays)
-        return program
-
-    def _result(
-        self,
-        way: Way,
-        answer: Answer,
-        start_s: float,
-        end_s: float,
-        energy: EnergyReading | None,
-        deadline_s: float | None,
-    ) -> Result:
-        look = answer.look
-        labels = self._labels
-        return Result(
-            label=look.label,
-            class_name=None if labels is None else name_answer(labels, look.label, self.bundle.task),
-            probabilities=np.array(look.probabilities),
-            exit_index=look.exit_index,
-            exits_looked_at=tuple([each.exit_index for each in answer.looks]),
-            latency_s=end_s - start_s,
-            energy_j=None if energy is None else energy.energy_j,
-            energy_source=None if energy is None else energy.source,
-            energy_uncertainty_j=None if energy is None else energy.uncertainty_j,
-            clock_steps=tuple(answer.steps),
-            reason=answer.reason,
-            deadline_met=None if deadline_s is None else end_s - start_s <= (deadline_s - start_s) * ROUNDING,
-            allowed_drop=way.setting.allowed_drop,
-            logits=np.array(look.logits),
-        )
 
 
 def _own_lease(device: Device, governor: Governor | None, wait_for_clocks: bool | None) -> SetsClocks:
