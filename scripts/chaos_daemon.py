@@ -14,12 +14,12 @@ import numpy as np
 
 import edgeexit
 from edgeexit.client import Client
+from edgeexit.daemon.access import Access
 from edgeexit.daemon.config import ServeConfig
-from edgeexit.daemon.http.access import Access
 from edgeexit.daemon.http.app import make_app
-from edgeexit.daemon.http.listening import open_unix
 from edgeexit.daemon.http.seeing import look_at
 from edgeexit.daemon.http.server import run
+from edgeexit.daemon.listening import open_unix
 from edgeexit.daemon.notify import Notifier
 from edgeexit.daemon.running import Daemon
 from edgeexit.daemon.service import DaemonService

@@ -25,8 +25,8 @@ from urllib.parse import unquote
 
 from fuzz_requests import LIMITS, MODEL, FuzzRequest, draw
 
+from edgeexit.daemon.access import UNIX_KEY, Access
 from edgeexit.daemon.config import ServeConfig
-from edgeexit.daemon.http.access import UNIX_KEY, Access
 from edgeexit.daemon.http.app import make_app
 from edgeexit.daemon.service import DaemonService
 from edgeexit.daemon.settings import ServedBundle, ServiceSettings

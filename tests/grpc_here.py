@@ -6,21 +6,21 @@ from contextlib import contextmanager
 
 import grpc
 
+from edgeexit.daemon.access import Access
 from edgeexit.daemon.config import ServeConfig
 from edgeexit.daemon.grpc.schema import SERVICE, message_class
 from edgeexit.daemon.grpc.server import start_grpc
-from edgeexit.daemon.http.access import Access
 
 
 @contextmanager
-def grpc_served(service, access=None, *, default_budget_s=None, **config):
+def grpc_served(service, access=None, *, default_budget_s=None, statistics=None, **config):
     """Serve on a port of the kernel's choice; yields what it listens on, as clients name it."""
     config = ServeConfig(**({"grpc_port": 0} | config))
     loop, begun, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     targets = []
 
     async def serve():
-        server = await start_grpc(service, config, access or Access(None), lambda: default_budget_s)
+        server = await start_grpc(service, config, access or Access(None), lambda: default_budget_s, statistics)
         targets.extend(server.targets)
         begun.set()
         await ended.wait()

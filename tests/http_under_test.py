@@ -6,8 +6,8 @@ import socket
 import threading
 
 from edgeexit.daemon.config import LimitsConfig, TimeoutsConfig
-from edgeexit.daemon.http.listening import bind_tcp
 from edgeexit.daemon.http.server import HttpServer, run
+from edgeexit.daemon.listening import bind_tcp
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import edgeexit
-from edgeexit.daemon.http.outputs import bundle_of, outputs_of
+from edgeexit.daemon.outputs import bundle_of, outputs_of
 from edgeexit.errors import ModelNotFound
 from edgeexit.open_inference.datatypes import datatype_name
 

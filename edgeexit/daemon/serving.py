@@ -11,14 +11,15 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from edgeexit.bundle import load_bundle
+from edgeexit.daemon.access import Access, read_token
 from edgeexit.daemon.config import ServeConfig, as_mapping, served_bundles, service_settings
-from edgeexit.daemon.http.access import Access, read_token
-from edgeexit.daemon.http.listening import all_loopback, bind_tcp, close_all, open_unix
+from edgeexit.daemon.listening import all_loopback, bind_tcp, close_all, open_unix
 from edgeexit.daemon.notify import Notifier
 from edgeexit.daemon.running import Daemon
 from edgeexit.daemon.seeing.logs import RefusalLog, logging_to
 from edgeexit.daemon.service import DaemonService
 from edgeexit.daemon.slot import make_governor
+from edgeexit.daemon.statistics import Statistics
 from edgeexit.errors import MissingExtra, OptionError
 from edgeexit.runtime.settings import one_setting
 
@@ -130,25 +131,29 @@ def serve(told: Told, stream: TextIO, environment: Mapping[str, str] = os.enviro
 async def _run(config: ServeConfig, access: Access, sockets: list[socket.socket], notifier: Notifier) -> None:
     service = DaemonService(served_bundles(config), service_settings(config), [RefusalLog()])
 
+    statistics = Statistics()
+
     def app() -> App:
         from edgeexit.daemon.http.app import make_app  # noqa: PLC0415  while the bundles are being loaded
         from edgeexit.daemon.http.seeing import look_at  # noqa: PLC0415
 
-        return make_app(service, config, access, look_at(service))
+        return make_app(service, config, access, look_at(service), statistics)
 
     def beside() -> AbstractAsyncContextManager[None]:
-        return _grpc(service, config, access) if _wants_grpc(config) else contextlib.nullcontext()
+        return _grpc(service, config, access, statistics) if _wants_grpc(config) else contextlib.nullcontext()
 
     await Daemon(service, app, config, notifier, beside).run(sockets)
 
 
 @contextlib.asynccontextmanager
-async def _grpc(service: DaemonService, config: ServeConfig, access: Access) -> AsyncIterator[None]:
+async def _grpc(
+    service: DaemonService, config: ServeConfig, access: Access, statistics: Statistics
+) -> AsyncIterator[None]:
     """Serve over gRPC too, whose library is kept from writing a line of its own for every mistake of a client."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from edgeexit.daemon.grpc.server import start_grpc  # noqa: PLC0415  few want it, and it takes time and memory
 
-    server = await start_grpc(service, config, access, lambda: service.settings.latency_budget_s)
+    server = await start_grpc(service, config, access, lambda: service.settings.latency_budget_s, statistics)
     log.info("listening for gRPC on %s", ", ".join(server.targets))
     try:
         yield

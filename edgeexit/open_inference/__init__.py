@@ -3,7 +3,7 @@
 * `requests`, `responses`: bytes to typed values and back, for the daemon and for clients;
 * `messages`: what stands in their JSON; `framing`: where the JSON ends and the raw tensors begin;
 * `tensor_list`, `tensors`: all tensors, and one, raw or in JSON; `datatypes`: the protocol's names of dtypes;
-* `loose_json`: bare NaN and Infinity, which JSON has not but NVIDIA's client sends;
+* `loose_json`: bare NaN and Infinity, which JSON has not: answers may hold them, requests may not;
 * `compression`: gzip and deflate, never more than a limit; `limits`: the limits.
 
 Sources: inference_rest.md in https://github.com/kserve/open-inference-protocol, and the extensions for binary tensor
@@ -13,7 +13,7 @@ data, classification and parameters in https://github.com/triton-inference-serve
 from __future__ import annotations
 
 from edgeexit.open_inference.limits import WireLimits
-from edgeexit.open_inference.requests import InferRequest, RequestedOutput, decode_request, encode_request
+from edgeexit.open_inference.requests import InferRequest, RequestedOutput, decode_request, encode_request, read_request
 from edgeexit.open_inference.responses import InferResponse, OutputTensor, decode_response, encode_response
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "decode_response",
     "encode_request",
     "encode_response",
+    "read_request",
 ]

@@ -1,4 +1,8 @@
-"""JSON, and JSON with bare NaN and Infinity, as NVIDIA's client and Python's json write it."""
+"""JSON, and JSON with bare NaN and Infinity, as Python's json writes it.
+
+Answers may hold them, as what a network puts out may, and so may NVIDIA's server's. Requests may not: no model takes an
+input with them, and Python's json, which alone reads them, takes ten times as long to say so.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,29 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _TEXT_SHOWN: Final = 300
+_NOT_JSON: Final = "; NaN and Infinity are no JSON (RFC 8259), and no input may hold them"
 
 
-def decode_message(text: memoryview, decoder: msgspec.json.Decoder[M], tensors: str) -> tuple[M, list[Any] | None]:
-    """Read a message with tensors.
+def decode_strictly(text: memoryview, decoder: msgspec.json.Decoder[M]) -> M:
+    """Read a message that has to be JSON as RFC 8259 has it.
+
+    Args:
+        text: UTF-8.
+        decoder: Of the message's type.
+
+    Raises:
+        MalformedMessage: If it is no JSON or not of that type.
+    """
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise malformed(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(error, _NOT_JSON if _is_loose(text) else "") from None
+
+
+def decode_loosely(text: memoryview, decoder: msgspec.json.Decoder[M], tensors: str) -> tuple[M, list[Any] | None]:
+    """Read a message with tensors whose values may be bare NaN and Infinity.
 
     Args:
         text: UTF-8.
@@ -34,17 +57,19 @@ def decode_message(text: memoryview, decoder: msgspec.json.Decoder[M], tensors: 
         MalformedMessage: If it is no JSON or not of that type.
     """
     try:
-        return decoder.decode(text), None
-    except msgspec.ValidationError as error:
-        raise _malformed(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        loose = bytes(text)
-        if b"NaN" not in loose and b"Infinity" not in loose:
-            raise _malformed(error) from None
-    return _decode_loosely(loose, decoder, tensors)
+        return decode_strictly(text, decoder), None
+    except MalformedMessage:
+        if not _is_loose(text):
+            raise
+    return _decode_slowly(bytes(text), decoder, tensors)
 
 
-def _decode_loosely(text: bytes, decoder: msgspec.json.Decoder[M], tensors: str) -> tuple[M, list[Any] | None]:
+def _is_loose(text: memoryview) -> bool:
+    plain = bytes(text)
+    return b"NaN" in plain or b"Infinity" in plain
+
+
+def _decode_slowly(text: bytes, decoder: msgspec.json.Decoder[M], tensors: str) -> tuple[M, list[Any] | None]:
     if _SURROGATE.search(text):
         raise MalformedMessage("JSON with a bare NaN or Infinity may hold no escaped surrogates")
     try:
@@ -52,7 +77,7 @@ def _decode_loosely(text: bytes, decoder: msgspec.json.Decoder[M], tensors: str)
         values = _take_values(document.get(tensors) if isinstance(document, dict) else None)
         return msgspec.convert(document, decoder.type), values
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise _malformed(error) from None
+        raise malformed(error) from None
 
 
 def _take_values(tensors: Any) -> list[Any]:
@@ -60,10 +85,11 @@ def _take_values(tensors: Any) -> list[Any]:
     return [tensor.pop("data", None) if isinstance(tensor, dict) else None for tensor in listed]
 
 
-def _malformed(error: Exception) -> MalformedMessage:
+def malformed(error: Exception, hint: str = "") -> MalformedMessage:
+    """Return what is to be said of a message that msgspec or json did not take."""
     if isinstance(error, RecursionError):
         return MalformedMessage("the JSON is nested too deeply")
-    return MalformedMessage(f"the JSON is not as the protocol says: {str(error)[:_TEXT_SHOWN]}")
+    return MalformedMessage(f"the JSON is not as the protocol says: {str(error)[:_TEXT_SHOWN]}{hint}")
 
 
 def encode_loosely(values: list[Any]) -> msgspec.Raw:

@@ -10,7 +10,7 @@ import msgspec
 from edgeexit.errors import MalformedMessage
 from edgeexit.open_inference.framing import join, json_part
 from edgeexit.open_inference.limits import WireLimits
-from edgeexit.open_inference.loose_json import decode_message
+from edgeexit.open_inference.loose_json import decode_strictly, malformed
 from edgeexit.open_inference.messages import (
     OutputMessage,
     OutputParameters,
@@ -18,7 +18,7 @@ from edgeexit.open_inference.messages import (
     RequestParameters,
     Scalar,
 )
-from edgeexit.open_inference.tensor_list import decode_tensors, encode_tensor
+from edgeexit.open_inference.tensor_list import decode_parts, decode_tensors, encode_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,11 +77,41 @@ def decode_request(body: Buffer, json_length: int | None, limits: WireLimits = _
         TooLarge: If it is beyond a limit.
     """
     text = json_part(body, json_length, limits)
-    message, values = decode_message(text, _DECODER, "inputs")
+    message = decode_strictly(text, _DECODER)
+    return request_of(message, decode_tensors(message.inputs, None, body, len(text), limits))
+
+
+def read_request(
+    document: Mapping[str, Any], parts: Sequence[memoryview], limits: WireLimits = _LIMITS
+) -> InferRequest:
+    """Read a request to infer that did not come as JSON, by the rules that hold for one that does.
+
+    Args:
+        document: What would stand in the JSON, but for the values of the inputs and their sizes.
+        parts: Raw values of each input.
+        limits: On sizes.
+
+    Raises:
+        MalformedMessage: If it is not as the protocol says.
+        TooLarge: If it is beyond a limit.
+    """
+    try:
+        message = msgspec.convert(document, RequestMessage)
+    except msgspec.ValidationError as error:
+        raise malformed(error) from None
+    return request_of(message, decode_parts(message.inputs, parts, limits))
+
+
+def request_of(message: RequestMessage, inputs: Mapping[str, Array]) -> InferRequest:
+    """Return the request that a message is, once its inputs have been read.
+
+    Raises:
+        MalformedMessage: If an output is wanted twice, or in shared memory.
+    """
     parameters = message.parameters or _NO_PARAMETERS
     binary = parameters.binary_data_output is True
     return InferRequest(
-        inputs=decode_tensors(message.inputs, values, body, len(text), limits),
+        inputs=inputs,
         outputs=None if not message.outputs else _wanted(message.outputs, binary=binary),
         all_binary=binary,
         parameters=parameters,

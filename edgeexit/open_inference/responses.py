@@ -9,7 +9,7 @@ import msgspec
 
 from edgeexit.open_inference.framing import join, json_part
 from edgeexit.open_inference.limits import WireLimits
-from edgeexit.open_inference.loose_json import decode_message
+from edgeexit.open_inference.loose_json import decode_loosely
 from edgeexit.open_inference.messages import ResponseMessage
 from edgeexit.open_inference.tensor_list import decode_tensors, encode_tensor
 
@@ -100,7 +100,7 @@ def decode_response(body: Buffer, json_length: int | None, limits: WireLimits = 
         TooLarge: If it is beyond a limit.
     """
     text = json_part(body, json_length, limits)
-    message, values = decode_message(text, _DECODER, "outputs")
+    message, values = decode_loosely(text, _DECODER, "outputs")
     return InferResponse(
         model_name=message.model_name,
         model_version=message.model_version,

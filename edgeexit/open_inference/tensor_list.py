@@ -10,7 +10,7 @@ from edgeexit.open_inference.messages import TensorMessage, TensorParameters
 from edgeexit.open_inference.tensors import decode_raw, decode_values, encode_raw, encode_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,7 +27,7 @@ def decode_tensors(
 
     Args:
         messages: What the JSON says of them.
-        values: From `decode_message`.
+        values: From `decode_loosely`; None if `data` has them.
         body: All of the message's.
         start: Where the JSON ends.
         limits: On the number of elements.
@@ -37,29 +37,55 @@ def decode_tensors(
         TooLarge: If one has too many elements.
     """
     arrays: dict[str, Array] = {}
-    offset = start
+    left = memoryview(body)[start:]
     for index, message in enumerate(messages):
         loose = None if values is None else values[index]
-        if message.name in arrays:
-            raise MalformedMessage(f"tensor {message.name!r} is given twice")
-        size = _raw_size(message, has_values=bool(message.data) or loose is not None)
+        _check_place(message, arrays)
+        size = _raw_size(message, len(left), has_values=bool(message.data) or loose is not None)
         if size is None:
             arrays[message.name] = decode_values(message, loose, limits)
         else:
-            arrays[message.name] = decode_raw(message, body, offset, limits)
-            offset += size
-    if offset != len(body):
-        raise MalformedMessage(f"the body has {len(body) - offset} bytes behind its last tensor")
+            arrays[message.name] = decode_raw(message, left[:size], limits)
+            left = left[size:]
+    if left:
+        raise MalformedMessage(f"the body has {len(left)} bytes behind its last tensor")
     return arrays
 
 
-def _raw_size(message: TensorMessage, *, has_values: bool) -> int | None:
-    parameters = message.parameters
-    if parameters is not None and parameters.shared_memory_region is not None:
+def decode_parts(
+    messages: Sequence[TensorMessage], parts: Sequence[memoryview], limits: WireLimits
+) -> dict[str, Array]:
+    """Return the arrays of tensors, each of whose raw values came by themselves, by name.
+
+    Args:
+        messages: What is said of them.
+        parts: Raw values of each.
+        limits: On the number of elements.
+
+    Raises:
+        MalformedMessage: If one is not as it is said to be, or two have the same name.
+        TooLarge: If one has too many elements.
+    """
+    arrays: dict[str, Array] = {}
+    for message, part in zip(messages, parts, strict=True):
+        _check_place(message, arrays)
+        arrays[message.name] = decode_raw(message, part, limits)
+    return arrays
+
+
+def _check_place(message: TensorMessage, arrays: Mapping[str, Array]) -> None:
+    if message.name in arrays:
+        raise MalformedMessage(f"tensor {message.name!r} is given twice")
+    if message.parameters is not None and message.parameters.shared_memory_region is not None:
         raise MalformedMessage(f"tensor {message.name!r} is in shared memory, which is not supported here")
-    size = None if parameters is None else parameters.binary_data_size
+
+
+def _raw_size(message: TensorMessage, left: int, *, has_values: bool) -> int | None:
+    size = None if message.parameters is None else message.parameters.binary_data_size
     if has_values is (size is not None):
         raise MalformedMessage(f"tensor {message.name!r} needs either 'data' or the parameter 'binary_data_size'")
+    if size is not None and size > left:
+        raise MalformedMessage(f"tensor {message.name!r} has {size} bytes, but {left} are left of the body")
     return size
 
 

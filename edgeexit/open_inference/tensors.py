@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgeexit.open_inference.framing import Buffer
     from edgeexit.open_inference.limits import WireLimits
     from edgeexit.open_inference.messages import TensorMessage
 
@@ -63,44 +62,37 @@ def count_elements(message: TensorMessage, kind: Datatype, limits: WireLimits) -
 # --- raw -------------------------------------------------------------------------------------------
 
 
-def decode_raw(message: TensorMessage, body: Buffer, offset: int, limits: WireLimits) -> Array:
-    """Return a tensor whose values lie in a body; it shares the body's memory where they are aligned.
+def decode_raw(message: TensorMessage, values: memoryview, limits: WireLimits) -> Array:
+    """Return a tensor from its raw values; it shares their memory where they are aligned.
 
     Args:
-        message: With its `binary_data_size`.
-        body: All of the message's.
-        offset: Where the values begin.
+        message: What is said of it.
+        values: Its bytes, and no others.
         limits: On the number of elements.
 
     Raises:
-        MalformedMessage: If its size, shape and datatype do not go together, or the body ends before.
+        MalformedMessage: If the number of bytes, shape and datatype do not go together.
         TooLarge: If it has too many elements.
     """
     kind = datatype(message.datatype)
     count = count_elements(message, kind, limits)
-    size = message.parameters.binary_data_size if message.parameters is not None else None
-    if size is None or size > len(body) - offset:
-        raise MalformedMessage(
-            f"tensor {message.name!r} has {size} bytes, but {len(body) - offset} are left of the body"
-        )
     if kind.name == BYTES:
-        return _strings(memoryview(body)[offset : offset + size], count, message)
-    if size != count * kind.size:
+        return _strings(values, count, message)
+    size = count * kind.size
+    if len(values) != size:
         raise MalformedMessage(
-            f"tensor {message.name!r} of {message.datatype} {message.shape} takes {count * kind.size} bytes, not {size}"
+            f"tensor {message.name!r} of {message.datatype} {message.shape} takes {size} bytes, not {len(values)}"
         )
-    return _numbers(body, offset, count, kind).reshape(message.shape)
+    return _numbers(values, kind).reshape(message.shape)
 
 
-def _numbers(body: Buffer, offset: int, count: int, kind: Datatype) -> Array:
-    if count == 0:
-        return np.empty(0, kind.dtype)
+def _numbers(values: memoryview, kind: Datatype) -> Array:
     if kind.name == BF16:  # the upper half of a float32
-        return (np.frombuffer(body, "<u2", count, offset).astype("<u4") << 16).view("<f4")
+        return (np.frombuffer(values, "<u2").astype("<u4") << 16).view("<f4")
     if kind.name == BOOL:
-        flags: Array = np.frombuffer(body, np.uint8, count, offset) != 0
+        flags: Array = np.frombuffer(values, np.uint8) != 0
         return flags
-    array = np.frombuffer(body, kind.dtype, count, offset)
+    array = np.frombuffer(values, kind.dtype)
     return array if array.flags.aligned else array.copy()
 
 

@@ -6,11 +6,15 @@ import schemathesis
 from http_here import served
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
-from session_service import SessionService
+from session_service import GOVERNORS, SessionService
 
+from edgeexit.daemon.access import Access
 from edgeexit.daemon.config import ServeConfig
-from edgeexit.daemon.http.access import Access
 from edgeexit.daemon.http.app import make_app
+from edgeexit.daemon.http.guard import require_control
+from edgeexit.daemon.http.seeing import routes
+from edgeexit.daemon.seeing.metrics import Metrics
+from edgeexit.daemon.seeing.minute import LastMinute
 
 TOKEN = b"correct-horse-battery"
 RIGHT = {"Authorization": f"Bearer {TOKEN.decode()}"}
@@ -20,7 +24,8 @@ NAMES = ["fashion-resnet", "nobody"]
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     with SessionService(cache_dir=tmp_path_factory.getbasetemp() / "cache") as service:
-        app = make_app(service, ServeConfig(), Access(token=TOKEN))
+        seeing = routes(service, Metrics(service.status, service.models), LastMinute(), require_control=require_control)
+        app = make_app(service, ServeConfig(), Access(token=TOKEN), seeing)
         with served(app) as address:
             yield f"http://{address}"
 
@@ -29,13 +34,13 @@ def address(tmp_path_factory):
 def api(address):
     """The description with names that are there; nothing is unloaded, so that nothing is not ready."""
     document = httpx.get(f"{address}/openapi.json").json()
-    paths = {path: item for path, item in document["paths"].items() if path.startswith(("/v2", "/openapi"))}
-    for path, item in paths.items():
+    for path, item in document["paths"].items():
         names = NAMES[1:] if path.endswith("/unload") else NAMES
         for parameter in item.get("parameters", ()):
             parameter["schema"]["enum"] = names if parameter["name"] == "name" else ["1", "2"]
+    document["components"]["schemas"]["Settings"]["properties"]["governor"]["enum"] = list(GOVERNORS)
     config = schemathesis.Config.from_dict({"base-url": address})
-    return schemathesis.openapi.from_dict(document | {"paths": paths}, config=config)
+    return schemathesis.openapi.from_dict(document, config=config)
 
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from edgeexit.daemon.access import UNIX_KEY
 from edgeexit.daemon.grpc.failures import Failure, failure_of
 from edgeexit.daemon.grpc.schema import SERVICE
-from edgeexit.daemon.http.access import UNIX_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from edgeexit.daemon.access import Access
     from edgeexit.daemon.grpc.intake import Intake
     from edgeexit.daemon.grpc.methods import Method
-    from edgeexit.daemon.http.access import Access
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
     Answer = Callable[[object, Context], Awaitable[bytes]]

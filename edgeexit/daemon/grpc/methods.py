@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -10,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from google.protobuf.json_format import ParseDict
 
 from edgeexit.daemon import descriptions
-from edgeexit.daemon.grpc.requests import Asked, parse, read_request
+from edgeexit.daemon.grpc.requests import parse, read_request
 from edgeexit.daemon.grpc.responses import write_response
 from edgeexit.daemon.grpc.schema import Message, message_class
-from edgeexit.daemon.http.outputs import bundle_of, check_wanted, output_tensors
-from edgeexit.daemon.http.parameters import options_of, response_parameters
-from edgeexit.errors import DeadlinePassed, ModelNotFound, OptionError
+from edgeexit.daemon.inference import Inference
+from edgeexit.daemon.parameters import check_load_parameters, options_of
+from edgeexit.errors import DeadlinePassed, ModelNotFound
 
 if TYPE_CHECKING:
-    from edgeexit.daemon.contracts import InferAnswer, InferOptions, ModelView, Service
-    from edgeexit.daemon.http.statistics import Statistics
+    from edgeexit.daemon.contracts import InferOptions, ModelView, Service
+    from edgeexit.daemon.statistics import Statistics
     from edgeexit.open_inference import WireLimits
 
 WAY_BACK_S: Final = 0.002
@@ -60,6 +59,7 @@ class Methods:
         self._service = service
         self._limits = limits
         self._statistics = statistics
+        self._inference = Inference(service, statistics)
         self._default_budget_s = default_budget_s
 
     def all(self) -> list[Method]:
@@ -85,25 +85,9 @@ class Methods:
         asked = read_request(data, self._limits)
         request = asked.request
         view = self._service.model(asked.model, asked.version)
-        bundle = bundle_of(view)
-        wanted = check_wanted(request.outputs, bundle, binary=request.all_binary)
-        answer = await self._answer(view, asked, self._within(options_of(request.parameters), remaining_s))
-        return write_response(
-            answer,
-            output_tensors(answer, wanted, bundle),
-            parameters=response_parameters(answer),
-            request_id=request.id,
-        )
-
-    async def _answer(self, view: ModelView, asked: Asked, options: InferOptions) -> InferAnswer:
-        start_s = time.perf_counter()
-        try:
-            answer = await self._service.infer(view.name, asked.version, asked.request.inputs, options)
-        except Exception:
-            self._statistics.failed(view, time.perf_counter() - start_s)
-            raise
-        self._statistics.answered(answer)
-        return answer
+        options = self._within(options_of(request.parameters), remaining_s)
+        answer = await self._inference.answer(view, asked.version, request, options)
+        return write_response(answer, request_id=request.id)
 
     def _within(self, options: InferOptions, remaining_s: float | None) -> InferOptions:
         """Return options whose answer comes while the client still waits for it.
@@ -170,11 +154,7 @@ class Methods:
 
     async def _load(self, data: bytes, _: float | None) -> Message:
         asked = parse("RepositoryModelLoadRequest", data)
-        for name in asked.parameters:
-            if name == "config" or name.startswith("file:"):
-                raise OptionError(
-                    f"parameter {name[:40]!r} is not supported: a model is its bundle as it is on the device"
-                )
+        check_load_parameters(asked.parameters)
         await self._service.load(asked.model_name)
         return message_class("RepositoryModelLoadResponse")()
 

@@ -10,36 +10,28 @@ from edgeexit.open_inference.datatypes import BYTES, DATATYPES, datatype_name
 from edgeexit.open_inference.tensors import encode_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from edgeexit.daemon.contracts import InferAnswer
+    from edgeexit.daemon.inference import Answered
     from edgeexit.open_inference import OutputTensor
     from edgeexit.open_inference.messages import Scalar
 
 
-def write_response(
-    answer: InferAnswer,
-    outputs: Sequence[OutputTensor],
-    *,
-    parameters: Mapping[str, Scalar],
-    request_id: str | None,
-) -> Message:
+def write_response(answer: Answered, *, request_id: str | None) -> Message:
     """Return a ModelInferResponse.
 
     The protocol does not allow some tensors raw and others not: all are raw if one of them is wanted so.
 
     Args:
         answer: The answer.
-        outputs: In this order.
-        parameters: Of the response.
         request_id: Of the request.
     """
     message = message_class("ModelInferResponse")(
         model_name=answer.model, model_version=answer.version, id=request_id or ""
     )
-    write_parameters(message.parameters, parameters)
-    raw = any(output.binary for output in outputs)
-    for output in outputs:
+    write_parameters(message.parameters, answer.parameters)
+    raw = any(output.binary for output in answer.outputs)
+    for output in answer.outputs:
         _add(message, output, raw=raw)
     return message
 

@@ -13,15 +13,15 @@ import grpc.aio
 from edgeexit.daemon.grpc.calls import Calls
 from edgeexit.daemon.grpc.intake import Intake
 from edgeexit.daemon.grpc.methods import Methods
-from edgeexit.daemon.http.app import wire_limits
-from edgeexit.daemon.http.listening import bind_tcp, close_all, unix_path
-from edgeexit.daemon.http.statistics import Statistics
+from edgeexit.daemon.inference import wire_limits
+from edgeexit.daemon.listening import bind_tcp, close_all, unix_path
+from edgeexit.daemon.statistics import Statistics
 from edgeexit.errors import ServeError
 
 if TYPE_CHECKING:
+    from edgeexit.daemon.access import Access
     from edgeexit.daemon.config import ServeConfig
     from edgeexit.daemon.contracts import Service
-    from edgeexit.daemon.http.access import Access
 
 _MS_PER_S: Final = 1e3
 _IDENTITY: Final = 1
@@ -90,7 +90,11 @@ class GrpcServer:
 
 
 async def start_grpc(
-    service: Service, config: ServeConfig, access: Access, default_budget_s: Callable[[], float | None]
+    service: Service,
+    config: ServeConfig,
+    access: Access,
+    default_budget_s: Callable[[], float | None],
+    statistics: Statistics | None = None,
 ) -> GrpcServer:
     """Serve the protocol over gRPC, on the running event loop.
 
@@ -99,13 +103,14 @@ async def start_grpc(
         config: `grpc_port` and `grpc_unix` say where to listen.
         access: Who may ask what: the rules that hold for HTTP.
         default_budget_s: Returns when an answer is due where the client does not say.
+        statistics: Counts requests, also those of other transports; None for one of its own.
 
     Raises:
         ServeError: If a port or path is taken, or not allowed.
     """
-    limits, statistics = config.limits, Statistics()
+    limits = config.limits
     intake = Intake(each_bytes=limits.body_bytes, all_bytes=limits.all_bodies_bytes, read_s=config.timeouts.body_read_s)
-    methods = Methods(service, wire_limits(limits), statistics, default_budget_s)
+    methods = Methods(service, wire_limits(limits), statistics or Statistics(), default_budget_s)
     server = GrpcServer(Calls(methods.all(), access, intake), config)
     await server.start()
     return server

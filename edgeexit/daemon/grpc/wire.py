@@ -85,6 +85,8 @@ def _value(message: bytes, kind: int, start: int) -> tuple[int, int]:
 
 def _varint(message: bytes, start: int) -> tuple[int, int]:
     """Return a number, and where it ends."""
+    if start < len(message) and message[start] < _MORE:  # as nearly all are
+        return message[start], start + 1
     value = 0
     for index, byte in enumerate(message[start : start + 10]):
         value |= (byte & ~_MORE) << 7 * index

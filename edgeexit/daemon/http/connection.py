@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from edgeexit.daemon.http.access import UNIX_KEY
+from edgeexit.daemon.access import UNIX_KEY
 from edgeexit.daemon.http.refusal import error_body
 
 if TYPE_CHECKING:

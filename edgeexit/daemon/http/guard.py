@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from edgeexit.daemon.http.access import ACCESS_KEY, Access
+from edgeexit.daemon.access import Access
 from edgeexit.daemon.http.refusal import App, Header, Message, Receive, Scope, Send, deny
 from edgeexit.errors import Denied
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+ACCESS_KEY: Final = "edgeexit.access"
+"""Where a request's scope holds the `Access` in force."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +61,31 @@ class Guard:
             if not answer.started:
                 raise
             log.debug("the application failed after it had answered", exc_info=True)
+
+
+def require_read(request: HTTPConnection) -> None:
+    """Let a request read or infer, or not; `Guard` has checked it already.
+
+    Raises:
+        Denied: If it may not, or no rules are in force.
+    """
+    _access(request).check(request.scope)
+
+
+def require_control(request: HTTPConnection) -> None:
+    """Let a request change the daemon's state, or not.
+
+    Raises:
+        Denied: If it may not, or no rules are in force.
+    """
+    _access(request).check_control(request.scope)
+
+
+def _access(request: HTTPConnection) -> Access:
+    access = request.scope.get(ACCESS_KEY)
+    if not isinstance(access, Access):
+        raise Denied("no access rules are in force", token_helps=False)
+    return access
 
 
 class _Answer:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from starlette.exceptions import HTTPException
 
 from edgeexit.daemon.http.body import CancelledIfClientLeaves, ClientLeft, read_body
 from edgeexit.daemon.http.failures import failure_of
-from edgeexit.daemon.http.outputs import bundle_of, check_wanted, output_tensors
-from edgeexit.daemon.http.parameters import options_of, response_parameters
+from edgeexit.daemon.parameters import options_of
 from edgeexit.open_inference import decode_request, encode_response
 from edgeexit.open_inference.compression import ENCODINGS, compress, decompress
 from edgeexit.open_inference.framing import HEADER, json_length
 
 if TYPE_CHECKING:
-    from edgeexit.daemon.contracts import InferAnswer, ModelView, Service
+    from edgeexit.daemon.contracts import Service
     from edgeexit.daemon.http.refusal import Header, Receive, Scope, Send
-    from edgeexit.daemon.http.statistics import Statistics
-    from edgeexit.open_inference import InferRequest, WireLimits
+    from edgeexit.daemon.inference import Answered, Inference
+    from edgeexit.open_inference import WireLimits
     from edgeexit.open_inference.framing import Frame
 
 _JSON_LENGTH: Final = HEADER.lower().encode()
@@ -46,15 +44,15 @@ class Infer:
     """Answers requests to infer.
 
     Args:
-        service: Who infers.
+        service: Who has the models.
         limits: On requests.
-        statistics: Counts them.
+        inference: Answers them.
     """
 
-    def __init__(self, service: Service, limits: WireLimits, statistics: Statistics) -> None:
+    def __init__(self, service: Service, limits: WireLimits, inference: Inference) -> None:
         self._service = service
         self._limits = limits
-        self._statistics = statistics
+        self._inference = inference
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one; nobody is answered who has left."""
@@ -74,34 +72,12 @@ class Infer:
         view = self._service.model(path["name"], path.get("version"))
         asked = _asked(scope)
         body = await read_body(scope, receive, self._limits.body_bytes)
-        bundle = bundle_of(view)
         if asked.encoding is not None:
             body = await asyncio.to_thread(decompress, body, asked.encoding, self._limits.body_bytes)
         request = decode_request(body, json_length(asked.json_length), self._limits)
-        wanted = check_wanted(request.outputs, bundle, binary=request.all_binary)
-        answer = await self._answer(view, path.get("version"), request, receive)
-        frame = encode_response(
-            answer.model,
-            answer.version,
-            output_tensors(answer, wanted, bundle),
-            parameters=response_parameters(answer),
-            request_id=request.id,
-        )
-        return await _reply_with(frame, asked.answer_encoding)
-
-    async def _answer(
-        self, view: ModelView, version: str | None, request: InferRequest, receive: Receive
-    ) -> InferAnswer:
-        options = options_of(request.parameters)
-        start_s = time.perf_counter()
-        try:
-            with CancelledIfClientLeaves(receive):
-                answer = await self._service.infer(view.name, version, request.inputs, options)
-                self._statistics.answered(answer)
-                return answer
-        except Exception:
-            self._statistics.failed(view, time.perf_counter() - start_s)
-            raise
+        with CancelledIfClientLeaves(receive):
+            answer = await self._inference.answer(view, path.get("version"), request, options_of(request.parameters))
+            return await _reply_with(_frame(answer, request.id), asked.answer_encoding)
         raise ClientLeft("the client left before it had its answer")
 
 
@@ -134,6 +110,12 @@ def _answer_encoding(header: bytes) -> str | None:
     """
     name = header.strip().lower().decode("latin-1")
     return name if name in ENCODINGS else None
+
+
+def _frame(answer: Answered, request_id: str | None) -> Frame:
+    return encode_response(
+        answer.model, answer.version, answer.outputs, parameters=answer.parameters, request_id=request_id
+    )
 
 
 async def _reply_with(frame: Frame, encoding: str | None) -> _Reply:

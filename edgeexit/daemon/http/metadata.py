@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from edgeexit.daemon.contracts import ModelView, Service
-    from edgeexit.daemon.http.statistics import Statistics
+    from edgeexit.daemon.statistics import Statistics
 
 HTTP_EXTENSIONS: Final = ("binary_tensor_data", *EXTENSIONS)
 

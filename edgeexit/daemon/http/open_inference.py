@@ -11,7 +11,8 @@ from edgeexit.daemon.http import openapi
 from edgeexit.daemon.http.infer import Infer
 from edgeexit.daemon.http.metadata import Metadata
 from edgeexit.daemon.http.repository import Repository
-from edgeexit.daemon.http.statistics import Statistics
+from edgeexit.daemon.inference import Inference
+from edgeexit.daemon.statistics import Statistics
 from edgeexit.open_inference import WireLimits
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ _UNSUPPORTED: Final = (
 )
 
 
-def routes(service: Service, limits: WireLimits, *, require_control: Check) -> list[BaseRoute]:
+def routes(
+    service: Service, limits: WireLimits, *, require_control: Check, statistics: Statistics | None = None
+) -> list[BaseRoute]:
     """Return the protocol's routes, that for inference first, and that of the API's description.
 
     Args:
@@ -41,9 +44,10 @@ def routes(service: Service, limits: WireLimits, *, require_control: Check) -> l
         limits: On requests.
         require_control: Raises `Denied` for who may not load and unload models. Who may not read and infer is to be
             refused before a request comes here.
+        statistics: Counts requests; None for one of its own.
     """
-    statistics = Statistics()
-    infer = Infer(service, limits, statistics)
+    statistics = statistics or Statistics()
+    infer = Infer(service, limits, Inference(service, statistics))
     about = Metadata(service, statistics)
     return [
         *(Route(f"{path}/infer", infer, methods=["POST"]) for path in (_MODEL, _VERSION)),

@@ -81,7 +81,7 @@ def _protocol_paths() -> dict[str, Any]:
 
 
 def _daemon_paths() -> dict[str, Any]:
-    settings = _post("Take another governor or deadline", "Settings", "State", _EVERYWHERE)
+    settings = _post("Take another governor or deadline", "Settings", "State", _EVERYWHERE, required=True)
     return {
         "/": {"get": _page("The dashboard", "text/html")},
         "/metrics": {"get": _page("Figures for Prometheus", "text/plain")},
@@ -120,8 +120,8 @@ def _page(summary: str, kind: str) -> Schema:
     return {"summary": summary, "responses": {"200": found, **_errors(_EVERYWHERE)}}
 
 
-def _post(summary: str, asked: str, answer: str, errors: tuple[str, ...]) -> Schema:
-    body = {"required": False, "content": {_JSON: {"schema": ref(asked)}}}
+def _post(summary: str, asked: str, answer: str, errors: tuple[str, ...], *, required: bool = False) -> Schema:
+    body = {"required": required, "content": {_JSON: {"schema": ref(asked)}}}
     return {**_get(summary, answer, (*errors, "413")), "requestBody": body}
 
 

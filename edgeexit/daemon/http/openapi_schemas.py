@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from edgeexit.daemon.seeing.minute import QUANTILES
 from edgeexit.open_inference.datatypes import DATATYPES
 from edgeexit.open_inference.messages import MOST_AXES, MOST_CHARACTERS, MOST_ID_CHARACTERS, MOST_TENSORS
 
@@ -30,6 +31,10 @@ def _object(required: str = "", **properties: Schema) -> Schema:
 
 def _list(items: Schema, **limits: int) -> Schema:
     return {"type": "array", "items": items, **limits}
+
+
+def _map(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
 
 
 def _or_null(schema: Schema) -> Schema:
@@ -146,10 +151,82 @@ def _of_metadata() -> dict[str, Schema]:
 
 
 def _of_the_daemon() -> dict[str, Schema]:
+    above_0: Schema = {"type": "number", "exclusiveMinimum": 0}
+    settings = _object(
+        governor=_told('Its name, or "none"; left out to keep it.', _STRING),
+        latency_budget_s=_or_null(_told("Of requests that bring none; null for none; left out to keep it.", above_0)),
+    )
     return {
-        "State": _object(),
-        "Settings": _object(
-            governor=_or_null(_told('Its name, or "none".', _STRING)),
-            latency_budget_s=_or_null(_told("Of requests that bring none; null for none.", _NUMBER)),
-        ),
+        "State": _state(),
+        "StateOfClock": _object("hz points_hz", hz=_or_null(_COUNT), points_hz=_list(_COUNT)),
+        "StateOfModel": _state_of_model(),
+        "LastMinute": _last_minute(),
+        "Recent": _recent(),
+        "Settings": {**settings, "additionalProperties": False},
     }
+
+
+def _state() -> Schema:
+    properties = {
+        "edgeexit": _told("Version.", _STRING),
+        "uptime_s": _NUMBER,
+        "device": _STRING,
+        "simulated": _told("True if clocks and energy are those of a simulated board.", _BOOLEAN),
+        "governor": _or_null(_STRING),
+        "governors": _told("Those that the settings take.", _list(_STRING)),
+        "latency_budget_s": _or_null(_told("Of requests that bring none.", _NUMBER)),
+        "queue": _object("length limit", length=_COUNT, limit=_COUNT),
+        "clocks": _told("By the name of their domain.", _map(ref("StateOfClock"))),
+        "clocks_set_by": _STRING,
+        "clocks_reason": _STRING,
+        "temperature_c": _or_null(_NUMBER),
+        "power_w": _or_null(_NUMBER),
+        "throttled": _or_null(_told("Why the board holds its clocks down; empty if it does not.", _list(_STRING))),
+        "cpu_load": _or_null(_told("Busy share of all cores.", {"type": "number", "minimum": 0, "maximum": 1})),
+        "energy_source": _or_null(_STRING),
+        "models": _list(ref("StateOfModel")),
+        "minute": ref("LastMinute"),
+        "recent": _told("Answers of late, the newest last.", _list(ref("Recent"))),
+    }
+    return _told("What is not known is null.", _object(" ".join(properties), **properties))
+
+
+def _state_of_model() -> Schema:
+    return _object(
+        "name version ready state reason exits drifted",
+        name=_STRING,
+        version=_STRING,
+        ready=_BOOLEAN,
+        state={"enum": ["ready", "loading", "unloaded", "failed"]},
+        reason=_told("Why it is not as it should be.", _STRING),
+        exits=_or_null(_told("How many it has; null while it has never been loaded.", _COUNT)),
+        drifted=_told("True if its exits are no longer distributed as in calibration.", _BOOLEAN),
+    )
+
+
+def _last_minute() -> Schema:
+    quantiles = {f"p{100 * share:g}": _or_null(_NUMBER) for share in QUANTILES}
+    return _object(
+        "answered rate_hz refused latency_s deadlines_met deadlines_missed energy_per_sample_j exits",
+        answered=_COUNT,
+        rate_hz=_told("Answers a second.", _NUMBER),
+        refused=_told("How many, by reason.", _map(_COUNT)),
+        latency_s=_object(" ".join(quantiles), **quantiles),
+        deadlines_met=_COUNT,
+        deadlines_missed=_COUNT,
+        energy_per_sample_j=_or_null(_NUMBER),
+        exits=_told("Samples by model and exit index.", _map(_map(_COUNT))),
+    )
+
+
+def _recent() -> Schema:
+    return _object(
+        "model exit_index latency_s latency_budget_s energy_j clocks reason",
+        model=_STRING,
+        exit_index=_COUNT,
+        latency_s=_NUMBER,
+        latency_budget_s=_or_null(_NUMBER),
+        energy_j=_or_null(_NUMBER),
+        clocks=_told("In Hz.", _map(_COUNT)),
+        reason=_told("The governor's, for its last step; empty without one.", _STRING),
+    )

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from edgeexit.daemon.descriptions import describe_index
 from edgeexit.daemon.http.body import read_body
 from edgeexit.daemon.http.metadata import json_response
-from edgeexit.errors import MalformedMessage, OptionError
+from edgeexit.daemon.parameters import check_load_parameters
+from edgeexit.errors import MalformedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,11 +55,7 @@ class Repository:
         """Load a model, or load it anew."""
         self._require_control(request)
         asked = await _read(request, _Change)
-        for name in asked.parameters or {}:
-            if name == "config" or name.startswith("file:"):
-                raise OptionError(
-                    f"parameter {name[:40]!r} is not supported: a model is its bundle as it is on the device"
-                )
+        check_load_parameters(asked.parameters or ())
         await self._service.load(request.path_params["name"])
         return json_response({})
 

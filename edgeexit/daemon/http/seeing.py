@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from edgeexit.daemon.contracts import Observer, Service
-from edgeexit.daemon.http.access import require_control
 from edgeexit.daemon.http.body import read_body
+from edgeexit.daemon.http.guard import require_control
 from edgeexit.daemon.seeing.metrics import CONTENT_TYPE, Metrics
 from edgeexit.daemon.seeing.minute import LastMinute
 from edgeexit.daemon.seeing.state import state_of

@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 
 from edgeexit.daemon.http.connection import GuardedProtocol
-from edgeexit.daemon.http.listening import BACKLOG
+from edgeexit.daemon.listening import BACKLOG
 
 if TYPE_CHECKING:
     from edgeexit.daemon.config import LimitsConfig, TimeoutsConfig

@@ -9,7 +9,7 @@ import pytest
 
 from edgeexit.daemon.config import ServeConfig
 from edgeexit.daemon.contracts import ModelView
-from edgeexit.daemon.http.listening import bind_tcp
+from edgeexit.daemon.listening import bind_tcp
 from edgeexit.daemon.notify import Notifier
 from edgeexit.daemon.running import Daemon
 from edgeexit.errors import BundleError

@@ -9,8 +9,8 @@ import pytest
 from grpc_here import Caller, grpc_served, infer_request
 from session_service import SessionService
 
+from edgeexit.daemon.access import Access
 from edgeexit.daemon.config import LimitsConfig, TimeoutsConfig
-from edgeexit.daemon.http.access import Access
 from edgeexit.errors import (
     BundleError,
     DeadlinePassed,

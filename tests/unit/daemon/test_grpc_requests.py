@@ -8,11 +8,11 @@ from grpc_here import infer_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeexit.daemon.contracts import InferAnswer
 from edgeexit.daemon.grpc.requests import read_request
 from edgeexit.daemon.grpc.responses import write_response
 from edgeexit.daemon.grpc.schema import message_class
 from edgeexit.daemon.grpc.wire import MOST_FIELDS, take_out
+from edgeexit.daemon.inference import Answered
 from edgeexit.errors import MalformedMessage, TooLarge
 from edgeexit.open_inference import OutputTensor, RequestedOutput, WireLimits
 
@@ -173,7 +173,7 @@ def test_taking_out_leaves_the_rest_and_shares_the_memory():
 
 def answered(*arrays, raw):
     outputs = [OutputTensor(f"y{index}", array, raw) for index, array in enumerate(arrays)]
-    return write_response(InferAnswer("m", "3", (), 0, 0, None), outputs, parameters={}, request_id=None)
+    return write_response(Answered("m", "3", outputs, {}), request_id=None)
 
 
 def test_an_answer_has_all_outputs_raw():
@@ -196,7 +196,7 @@ def test_an_answer_has_all_outputs_typed():
 
 def test_parameters_of_an_answer_keep_their_types():
     parameters = {"a": True, "b": 2, "c": 0.5, "d": "text"}
-    message = write_response(InferAnswer("m", "3", (), 0, 0, None), (), parameters=parameters, request_id="7")
+    message = write_response(Answered("m", "3", [], parameters), request_id="7")
     choices = {name: value.WhichOneof("parameter_choice") for name, value in message.parameters.items()}
     assert choices == {"a": "bool_param", "b": "int64_param", "c": "double_param", "d": "string_param"}
     assert (message.id, message.model_name, message.model_version) == ("7", "m", "3")

@@ -1,9 +1,12 @@
 """Our table of the protocol's messages against NVIDIA's own descriptors."""
 
+from pathlib import Path
+
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from edgeexit.daemon import grpc
 from edgeexit.daemon.grpc.methods import Methods
 from edgeexit.daemon.grpc.schema import DATA_TYPES, MESSAGES, SERVICE, message_class
 
@@ -54,3 +57,8 @@ def test_what_one_library_writes_the_other_reads():
     assert read.parameters["d"].double_param == 0.5
     assert list(read.inputs[0].contents.int64_contents) == [-1, 2**62]
     assert message_class("ModelInferRequest").FromString(read.SerializeToString()) == message
+
+
+def test_nothing_here_needs_the_http_server():
+    for path in Path(grpc.__file__).parent.glob("*.py"):
+        assert "edgeexit.daemon.http" not in path.read_text(encoding="utf-8"), path.name

@@ -6,17 +6,14 @@ import base64
 import pytest
 from starlette.requests import Request
 
-from edgeexit.daemon.http.access import (
-    ACCESS_KEY,
+from edgeexit.daemon.access import (
     UNIX_KEY,
     Access,
     changes_state,
     is_loopback,
     read_token,
-    require_control,
-    require_read,
 )
-from edgeexit.daemon.http.guard import Guard
+from edgeexit.daemon.http.guard import ACCESS_KEY, Guard, require_control, require_read
 from edgeexit.errors import Denied, OptionError
 
 TOKEN = b"0123456789abcdef"

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
+from edgeexit.daemon.access import Access
 from edgeexit.daemon.config import LimitsConfig, TimeoutsConfig
-from edgeexit.daemon.http.access import Access
 from edgeexit.daemon.http.connection import GuardedProtocol
 from edgeexit.daemon.http.guard import Guard
 from edgeexit.daemon.http.limits import BodyLimits

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgeexit.errors import MalformedMessage
-from edgeexit.open_inference import WireLimits, decode_request, decode_response, encode_request
+from edgeexit.open_inference import (
+    OutputTensor,
+    WireLimits,
+    decode_request,
+    decode_response,
+    encode_request,
+    encode_response,
+)
 from edgeexit.open_inference.compression import decompress
 from edgeexit.open_inference.datatypes import DATATYPES
 
@@ -55,7 +62,17 @@ def test_any_bytes_are_read_or_refused(body, length):
 
 @settings(deadline=None, max_examples=200)
 @given(arrays.arrays(st.sampled_from("?bBhHiIqQefd"), arrays.array_shapes(min_dims=0, min_side=0)), st.booleans())
-def test_any_array_of_numbers_comes_back(array, binary):
+def test_any_array_of_numbers_comes_back_from_an_answer(array, binary):
+    frame = encode_response("m", "1", [OutputTensor("x", array, binary)], parameters={})
+    back = decode_response(*frame).outputs["x"]
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+
+
+@settings(deadline=None, max_examples=200)
+@given(arrays.arrays(st.sampled_from("?bBhHiIqQefd"), arrays.array_shapes(min_dims=0, min_side=0)), st.booleans())
+def test_any_array_of_finite_numbers_comes_back_from_a_request(array, binary):
+    array = np.nan_to_num(array)
     back = decode_request(*encode_request({"x": array}, binary=binary)).inputs["x"]
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)

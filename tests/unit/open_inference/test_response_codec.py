@@ -69,3 +69,29 @@ def test_a_string_that_is_not_utf8_has_to_be_raw():
 def test_what_is_no_answer_is_refused():
     with pytest.raises(MalformedMessage, match="model_name"):
         decode_response(b'{"outputs": []}', None)
+
+
+def with_values(datatype, values):
+    output = {"name": "y", "datatype": datatype, "shape": [2], "data": values}
+    return json.dumps({"model_name": "net", "outputs": [output]}).encode()
+
+
+@pytest.mark.parametrize(("datatype", "values"), [("INT32", [float("nan"), 1]), ("BYTES", [1, float("nan")])])
+def test_nan_is_no_value_of_another_datatype(datatype, values):
+    with pytest.raises(MalformedMessage, match=f"are not {datatype}"):
+        decode_response(with_values(datatype, values), None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"NaN",
+        b'{"outputs": NaN}',
+        b'{"outputs":[' + b"[" * 100_000 + b"NaN",
+        b'{"outputs":[],"id":"\\ud800","x":NaN}',
+        b'{"outputs":[],"id":"\xed\xa0\x80","x":NaN}',
+    ],
+)
+def test_what_holds_nan_and_is_no_answer_is_refused(body):
+    with pytest.raises(MalformedMessage):
+        decode_response(body, None)

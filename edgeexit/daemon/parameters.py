@@ -9,6 +9,8 @@ from edgeexit.daemon.contracts import InferAnswer, InferOptions
 from edgeexit.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edgeexit.open_inference.messages import RequestParameters, Scalar
     from edgeexit.runtime.result import Result
 
@@ -71,3 +73,14 @@ def _of_result(result: Result) -> dict[str, Scalar]:
     if result.clocks:
         parameters["clocks"] = ",".join(f"{name}={hz}" for name, hz in result.clocks.items())
     return parameters
+
+
+def check_load_parameters(names: Iterable[str]) -> None:
+    """Check the names of the parameters that come with the wish to load a model.
+
+    Raises:
+        OptionError: If one would change what is loaded.
+    """
+    for name in names:
+        if name == "config" or name.startswith("file:"):
+            raise OptionError(f"parameter {name[:40]!r} is not supported: a model is its bundle as it is on the device")

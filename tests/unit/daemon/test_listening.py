@@ -6,7 +6,7 @@ import stat
 import pytest
 from http_under_test import echo, serving
 
-from edgeexit.daemon.http.listening import all_loopback, bind_tcp, close_all, open_unix
+from edgeexit.daemon.listening import all_loopback, bind_tcp, close_all, open_unix
 from edgeexit.errors import ServeError
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edgeexit.daemon.http.access import is_loopback
+from edgeexit.daemon.access import is_loopback
 from edgeexit.errors import ServeError
 
 BACKLOG: Final = 512

@@ -39,7 +39,7 @@ class _Counts:
 
 
 class Statistics:
-    """Counts requests over HTTP, for each model and version."""
+    """Counts requests for each model and version, over all transports together."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], _Counts] = {}

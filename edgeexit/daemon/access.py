@@ -15,19 +15,15 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from edgeexit.errors import Denied, OptionError
 
-if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
-
 Scope = Mapping[str, Any]
 
-ACCESS_KEY: Final = "edgeexit.access"
-"""Where a request's scope holds the `Access` in force."""
 UNIX_KEY: Final = "edgeexit.unix"
 """Where a request's scope holds True if it came over the Unix socket."""
 MIN_TOKEN_CHARACTERS: Final = 16
@@ -115,29 +111,12 @@ class Access:
             raise Denied(f"this server is not called {name!r}; allow the name with 'hosts'", token_helps=False)
 
 
-def require_read(request: HTTPConnection) -> None:
-    """Let a request read or infer, or not; `make_app` has checked it already.
-
-    Raises:
-        Denied: If it may not, or no rules are in force.
-    """
-    _access(request).check(request.scope)
-
-
-def require_control(request: HTTPConnection) -> None:
-    """Let a request change the daemon's state, or not.
-
-    Raises:
-        Denied: If it may not, or no rules are in force.
-    """
-    _access(request).check_control(request.scope)
-
-
 def changes_state(method: str, path: str) -> bool:
     """Return whether a request is none of those that only read or infer."""
     return method not in _READING_METHODS and not (method == "POST" and _HARMLESS_POSTS.fullmatch(path))
 
 
+@lru_cache(maxsize=64)  # it is asked for every request, and making an address takes longer than all other checks
 def is_loopback(name: str) -> bool:
     """Return whether a name or address can only be this machine's own, without asking anybody."""
     try:
@@ -182,13 +161,6 @@ def _check_mode(path: Path, found: os.stat_result, uid: int) -> None:
     if shared:
         mode = stat.S_IMODE(found.st_mode)
         raise OptionError(f"others may read or write the token file {path} (mode {mode:04o}): chmod 600 {path}")
-
-
-def _access(request: HTTPConnection) -> Access:
-    access = request.scope.get(ACCESS_KEY)
-    if not isinstance(access, Access):
-        raise Denied("no access rules are in force", token_helps=False)
-    return access
 
 
 def _check_origin(scope: Scope) -> None:
