@@ -176,8 +176,8 @@ class Pool:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def ask(self, request: bytes) -> Reply:
-        """Send a request over a connection that nobody uses, or a new one."""
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(*self._address)
+        """Send a request over a connection that nobody uses and the daemon has not closed, or a new one."""
+        reader, writer = self._waiting() or await asyncio.open_connection(*self._address)
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n"))[:-4]
@@ -191,6 +191,14 @@ class Pool:
         else:
             self._idle.append((reader, writer))
         return reply._replace(body=body)
+
+    def _waiting(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     def close(self) -> None:
         """Hang up."""
