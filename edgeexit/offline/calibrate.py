@@ -48,9 +48,8 @@ DROPS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 IN_TURN: Final = "forecast-in-turn"
 """The control of `forecast`: the same predictor and stop test, but no exit is skipped by forecast."""
 
-LEAST_DROP: Final = 0.05
-"""In points. An expected drop below counts as none: some thousand samples tell nothing finer apart, and a setting that
-may lose nothing at all is the full network."""
+ROUNDING: Final = 1e-9
+"""By so much the mean of the same figures in another order may differ."""
 
 NOISE: Final = 0.25
 """In points. So much more than it was chosen for a recommended setting may lose by count on some thousand samples."""
@@ -183,7 +182,7 @@ def _choose_forecasts(
 def _recommended(settings: Mapping[str, Mapping[str, Any]], drop: float, full: float) -> str:
     """Return the cheapest setting at `drop` that keeps it, or the most accurate one: some rules cannot go that high."""
     measured = {name: setting["chosen_on"][f"{drop:g}"] for name, setting in settings.items()}
-    lowest = full - (max(drop, LEAST_DROP) + NOISE) / 100
+    lowest = full - (drop + NOISE) / 100
     enough = [name for name, found in measured.items() if found["accuracy"] >= lowest]
     if not enough:
         return max(measured, key=lambda name: (measured[name]["accuracy"], -measured[name]["macs_share"]))
@@ -200,30 +199,40 @@ def choose(candidates: Iterable[Candidate], lowest: float) -> Mapping[str, Any]:
 
 
 def _choose_each(rule: str, candidates: Sequence[Candidate], truth: Truth, drops: Sequence[float]) -> _Chosen:
-    lowest = {drop: truth.accuracy - max(drop, LEAST_DROP) / 100 for drop in drops}
+    lowest = {drop: truth.accuracy - drop / 100 - ROUNDING for drop in drops}
     best = max(candidate.accuracy for candidate in candidates)
     chosen = {drop: choose(candidates, accuracy) for drop, accuracy in lowest.items()}
     return _Chosen(rule, chosen, frozenset(drop for drop, accuracy in lowest.items() if best < accuracy))
 
 
 def _measure(choice: _Chosen, predictor: Mapping[str, Any] | None, trace: Trace, workload: Workload) -> dict[str, Any]:
-    """Return one setting's entry: its parameters with the `prior`, and what the rule itself did with them."""
+    """Return one setting's entry: its parameters with the `prior`, and what the rule itself did with them.
+
+    Whoever allows more gets no dearer setting than who allows less.
+    """
     parameters: dict[str, Any] = {}
     chosen_on: dict[str, Any] = {}
-    for drop, found in choice.parameters.items():
+    cheapest: tuple[dict[str, Any], dict[str, Any]] | None = None
+    for drop, found in sorted(choice.parameters.items()):
         resolved = {**found, "predictor": predictor} if "predictor" in found else found
         run = replay(load_exit_rule(choice.rule, trace.exit_count, **resolved), trace, workload)
-        parameters[f"{drop:g}"] = {**found, **_forecasting(choice.rule, resolved, run, trace)}
-        summary = summarise(run)
-        chosen_on[f"{drop:g}"] = {
-            "samples": len(trace),
-            "accuracy": round(summary.accuracy, 6),
-            "macs_share": round(summary.macs_share, 6),
-            "looks": round(summary.looks, 4),
-            **early_agreement(run, trace),
-            **({MISSED: True} if drop in choice.missed else {}),
-        }
+        figures = _figures(run, trace)
+        if cheapest is None or figures["macs_share"] < cheapest[1]["macs_share"]:
+            cheapest = {**found, **_forecasting(choice.rule, resolved, run, trace)}, figures
+        parameters[f"{drop:g}"], figures = cheapest
+        chosen_on[f"{drop:g}"] = {**figures, **({MISSED: True} if drop in choice.missed else {})}
     return {"rule": choice.rule, "parameters": parameters, "chosen_on": chosen_on}
+
+
+def _figures(run: Replay, trace: Trace) -> dict[str, Any]:
+    summary = summarise(run)
+    return {
+        "samples": len(trace),
+        "accuracy": round(summary.accuracy, 6),
+        "macs_share": round(summary.macs_share, 6),
+        "looks": round(summary.looks, 4),
+        **early_agreement(run, trace),
+    }
 
 
 def _forecasting(rule_name: str, parameters: Mapping[str, Any], run: Replay, trace: Trace) -> dict[str, Any]:

@@ -63,7 +63,20 @@ def estimate_rightness(trace: Trace) -> FloatArray:
         return trace.correct.astype(np.float64)
     logs = log_probabilities(trace)
     together = combine_logs(logs, fit_weights(logs, trace.labels))
-    return np.asarray(np.exp(np.take_along_axis(together, trace.label, axis=1)))
+    return _made_true(np.exp(np.take_along_axis(together, trace.label, axis=1)), trace)
+
+
+def _made_true(estimated: FloatArray, trace: Trace) -> FloatArray:
+    """Return the estimates with which each exit loses against the full network, on average, what was counted.
+
+    The weights make them true over all exits together; where one exit says another class than the full network, its
+    chance to be right may be off by several points. What both say alike is right for both alike.
+    """
+    differs = trace.label != trace.label[:, -1:]
+    right = trace.correct.astype(np.float64)
+    counted, said = right - right[:, -1:], estimated - estimated[:, -1:]
+    missing = np.where(differs, counted - said, 0.0).sum(axis=0) / np.maximum(differs.sum(axis=0), 1)
+    return np.asarray(np.clip(estimated + differs * missing, 0.0, 1.0))
 
 
 def log_probabilities(trace: Trace) -> FloatArray:

@@ -13,6 +13,23 @@ def test_the_estimate_is_as_accurate_on_average_as_the_count():
     assert estimated.mean(axis=0) == pytest.approx(TRACE.correct.mean(axis=0), abs=0.02)
 
 
+def test_what_an_exit_loses_is_what_was_counted():
+    """The second network is right less often than its exits say together: where they differ it is often wrong."""
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 4, 6000)
+    full = 2.0 * np.eye(4)[labels] + generator.normal(size=(6000, 4))
+    early = np.where((labels == 0)[:, None], 0.2 * full, full) + generator.normal(size=(6000, 4))
+    trace = Trace(np.stack([early, full], axis=1).astype(np.float32), labels)
+    estimated, counted = estimate_rightness(trace), trace.correct.mean(axis=0)
+    assert estimated[:, 1].mean() - estimated[:, 0].mean() == pytest.approx(counted[1] - counted[0], abs=1e-3)
+
+
+def test_what_two_exits_say_alike_is_as_right_at_both():
+    estimated = estimate_rightness(TRACE)
+    alike = TRACE.label[:, 0] == TRACE.label[:, -1]
+    assert (estimated[alike, 0] == estimated[alike, -1]).all()
+
+
 def test_the_estimate_of_a_drop_varies_less_than_the_count():
     estimated = estimate_rightness(TRACE)
     counted = TRACE.correct.astype(float)
