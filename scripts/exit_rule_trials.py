@@ -1,271 +1,109 @@
 #!/usr/bin/env python3
-"""Compare exit rules that were tried, those that ship and those that did not earn it, on recorded traces.
+"""Compare exit rules that were tried, those that ship and those that did not earn it; see docs/results/exit-rules.md.
+
+    python scripts/exit_rule_trials.py fashion-resnet
 
 Nothing here looks at test images. The samples of "fit" and "select" are halved at random again and again: every rule
 is fitted on one half for many prices of an error, and run on the other. What is printed is the work, as a share of the
 full network's, that it needs there to lose so many points on average; a coin between two prices, or between one and
-the full network, may be tossed. Traces as `edgeexit.offline.traces` saves them.
+the full network, may be tossed. Behind it is the standard deviation over resampled halvings: they share images, so it
+says too little, and `exit_rule_doubt.py` says more. Then come how well scores rank answers, and what look-ups take.
+Needs the images: apt-get install dataset-fashion-mnist.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from exit_rule_recording import Recorded, known_images, record
+from exit_rules_before_run import BEFORE_RUN, look_up_times
+from exit_rules_on_answers import ON_ANSWERS, Fit, FloatArray, Score, confidence, margin, saturation
+from exit_rules_on_features import ON_FEATURES, SATURATIONS
+from sklearn.metrics import roc_auc_score
 
-from edgeexit.offline.ensembles import EnsembleTable
-from edgeexit.offline.exit_thresholds import ExitThresholds, Samples, descend_along
-from edgeexit.offline.fitted_candidates import run_gates
-from edgeexit.offline.gates import GateSet, fit_gates
+import edgeexit
+from edgeexit.offline.compress.timing import least_times
+from edgeexit.offline.fashion_mnist import DEFAULT_FOLDER, load_fashion_mnist
 from edgeexit.offline.replay import Costs
-from edgeexit.offline.rightness import estimate_rightness, fit_weights, log_probabilities
-from edgeexit.offline.traces import Trace, join_traces, load_traces
-from edgeexit.offline.vectorised import Outcomes, look_in_turn
-from edgeexit.protocols import Workload
+from edgeexit.runtime.engine import Engine
 
-FloatArray = NDArray[np.float64]
-Run = Callable[[Trace], Outcomes]
-"""A fitted rule: from other samples to what becomes of them, with what was counted as right."""
-Fit = Callable[[Trace, Costs], Sequence[Run]]
-Score = Callable[[Trace], FloatArray]
-"""From samples to (S, E) figures of 0 to 1: a rule with a threshold for each exit stops where they are high."""
-
-PRICES = tuple(np.geomspace(3000.0, 3.0, 16))
 DROPS = (0.05, 0.1, 0.25, 0.5, 1.0)
-BINS = 10
-SHRINKAGE = 50
-NEIGHBOURS = 30
+RESAMPLINGS = 100
 
 
-def confidence(_fitted_on: Trace) -> Score:
-    """Take the largest probability."""
-    return lambda trace: trace.confidence.astype(np.float64)
+def halve(recorded: Recorded, seed: int) -> tuple[Recorded, Recorded]:
+    """Return two random halves."""
+    order = np.random.default_rng(seed).permutation(len(recorded))
+    return recorded.take(order[: len(order) // 2]), recorded.take(order[len(order) // 2 :])
 
 
-def margin(_fitted_on: Trace) -> Score:
-    """Take the largest probability less the second largest."""
-    return lambda trace: trace.margin.astype(np.float64)
-
-
-def patience_and_margin(_fitted_on: Trace) -> Score:
-    """Take the margin where the exit before says the same, and 0 elsewhere."""
-
-    def score(trace: Trace) -> FloatArray:
-        margins = trace.margin.astype(np.float64)
-        margins[:, 1:] *= trace.label[:, 1:] == trace.label[:, :-1]
-        return margins
-
-    return score
-
-
-def beem(fitted_on: Trace) -> Score:
-    """Add up confidences weighted by the exits' accuracies as long as they agree (BEEM, arXiv 2502.00745)."""
-    weights = fitted_on.accuracies
-
-    def score(trace: Trace) -> FloatArray:
-        said = weights * trace.confidence
-        for e in range(1, trace.exit_count):
-            said[:, e] += said[:, e - 1] * (trace.label[:, e] == trace.label[:, e - 1])
-        return np.asarray(said / weights.cumsum())
-
-    return score
-
-
-def saturation(_fitted_on: Trace) -> Score:
-    """Take the cosine between the probabilities of this exit and the one before (MuE, arXiv 2211.11152)."""
-
-    def score(trace: Trace) -> FloatArray:
-        said = trace.probabilities.astype(np.float64)
-        said /= np.linalg.norm(said, axis=2, keepdims=True)
-        cosines = np.zeros(trace.label.shape)
-        cosines[:, 1:] = (said[:, 1:] * said[:, :-1]).sum(axis=2)
-        return np.clip(cosines, 0.0, 1.0)
-
-    return score
-
-
-def class_aware(fitted_on: Trace) -> Score:
-    """Shift the confidence by what the predicted class loses more than others that are as sure, shrunk."""
-    right = estimate_rightness(fitted_on)
-    odds = _odds(fitted_on)
-    shifts = np.zeros((fitted_on.exit_count, fitted_on.class_count))
-    for e in range(fitted_on.exit_count):
-        loses = right[:, -1] - right[:, e]
-        bins = np.searchsorted(np.quantile(odds[:, e], np.linspace(0, 1, BINS + 1)[1:-1]), odds[:, e])
-        usual = np.bincount(bins, loses, BINS) / np.maximum(np.bincount(bins, minlength=BINS), 1)
-        more = np.bincount(fitted_on.label[:, e], loses - usual[bins], fitted_on.class_count)
-        counts = np.bincount(fitted_on.label[:, e], minlength=fitted_on.class_count)
-        shifts[e] = -30.0 * more / (counts + SHRINKAGE)
-    exits = np.arange(fitted_on.exit_count)
-    return lambda trace: 1.0 / (1.0 + np.exp(-(_odds(trace) + shifts[exits, trace.label])))
-
-
-def with_thresholds(make_score: Callable[[Trace], Score], *, counted: bool = False) -> Fit:
-    """Return a rule with a threshold for each exit on a score, fitted to the estimate of what is right or the count."""
-
-    def fit(trace: Trace, costs: Costs) -> list[Run]:
-        score = make_score(trace)
-        scores = score(trace)
-        right = trace.correct.astype(np.float64) if counted else estimate_rightness(trace)
-        path = descend_along(Samples(right, lambda _: scores, costs), PRICES, trace.exit_count)
-
-        def run(rule: ExitThresholds, other: Trace) -> Outcomes:
-            return Outcomes(*rule.run(Samples(other.correct, _always(score(other)), costs)))
-
-        return [partial(run, rule) for rule in path]
-
-    return fit
-
-
-def one_threshold(*, calibrated: bool) -> Fit:
-    """Return one threshold for all exits, on confidences with a temperature for each exit or as they are."""
-
-    def fit(trace: Trace, costs: Costs) -> list[Run]:
-        logs = log_probabilities(trace)
-        exits = range(trace.exit_count)
-        inverse = [float(fit_weights(logs[:, [e]], trace.labels)[0]) if calibrated else 1.0 for e in exits]
-
-        def run(threshold: float, other: Trace) -> Outcomes:
-            logits = other.logits * np.array(inverse, dtype=np.float32)[:, np.newaxis]
-            sure = Trace(logits, other.labels).confidence
-            return look_in_turn(sure >= threshold, exits, other.correct, costs)
-
-        return [partial(run, threshold) for threshold in (1 - np.geomspace(0.5, 1e-4, 24)).tolist()]
-
-    return fit
-
-
-def ensemble(trace: Trace, costs: Costs) -> list[Run]:
-    """Fit the rule `ensemble`, for the exits that thresholds would look at."""
-    table, right = EnsembleTable(trace), estimate_rightness(trace)
-
-    def fit(exits: tuple[int, ...], price: float) -> ExitThresholds:
-        samples = Samples(table.rightness(exits, right), _always(table.scores(exits)), costs.of(exits))
-        return descend_along(samples, [price], len(exits), may_leave_out=False)[0]
-
-    def run(exits: tuple[int, ...], rule: ExitThresholds, other: Trace) -> Outcomes:
-        there = EnsembleTable(other, weights_of=table)
-        correct = there.labels(exits) == other.labels[:, np.newaxis]
-        return Outcomes(*rule.run(Samples(correct, _always(there.scores(exits)), costs.of(exits))))
-
-    chosen = [tuple(exits) for exits in _chosen_exits(trace, right, costs)]
-    return [partial(run, exits, fit(exits, price)) for exits, price in zip(chosen, PRICES, strict=True)]
-
-
-def gate(trace: Trace, costs: Costs) -> list[Run]:
-    """Fit the rule `gate`, for the exits that thresholds would look at."""
-    right = estimate_rightness(trace)
-    sets = fit_gates(trace, right, costs, _chosen_exits(trace, right, costs), PRICES)
-
-    def run(gates: GateSet, other: Trace) -> Outcomes:
-        return run_gates(gates, other, other.correct.astype(np.float64), costs)
-
-    return [partial(run, gates) for gates in sets]
-
-
-def jei_dnn(trace: Trace, costs: Costs) -> list[Run]:
-    """Fit gates to whether a sample's cheapest exit lies no deeper (JEI-DNN, arXiv 2310.09163; heads as they are)."""
-    exits = range(trace.exit_count)
-    cost = (costs.depth + np.cumsum(costs.head)) / costs.full
-    loss = -log_probabilities(trace)[np.arange(len(trace)), :, trace.labels]
-
-    def run(gates: Sequence[Callable[[FloatArray], NDArray[np.bool_]]], other: Trace) -> Outcomes:
-        stops = np.ones(other.label.shape, dtype=np.bool_)
-        for e, opens in enumerate(gates):
-            stops[:, e] = opens(_uncertainty(other, e))
-        return look_in_turn(stops, exits, other.correct, costs)
-
-    wanted = [(loss + price * cost).argmin(axis=1) for price in np.geomspace(0.001, 2.0, 24)]
-    return [partial(run, [_logistic(_uncertainty(trace, e), depth <= e) for e in exits[:-1]]) for depth in wanted]
-
-
-def nearest_neighbours(trace: Trace, costs: Costs) -> list[Run]:
-    """Choose the depth after the first exit, by what was right for its nearest neighbours (like RAEE, 2405.15198)."""
-    right = estimate_rightness(trace)
-    nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(_first_exit(trace))
-    extra = np.where(np.arange(trace.exit_count) > 0, costs.head[0], 0.0)
-    cost = (costs.depth + costs.head + extra) / costs.full
-
-    def run(price: float, other: Trace) -> Outcomes:
-        near = right[nearest.kneighbors(_first_exit(other), return_distance=False)].mean(axis=1)
-        answer = (near - cost / price).argmax(axis=1)
-        return Outcomes(other.correct[np.arange(len(other)), answer].astype(np.float64), cost[answer])
-
-    return [partial(run, price) for price in PRICES]
-
-
-def bandit(trace: Trace, costs: Costs) -> list[Run]:
-    """Learn one threshold without labels, its gain in confidence less its cost by UCB (CeeBERT, arXiv 2405.15039)."""
-    arms = 1 - np.geomspace(0.5, 1e-3, 16)
-    exits = range(trace.exit_count)
-    cost = (costs.depth + np.cumsum(costs.head)) / costs.full
-    stops = trace.confidence[:, :, np.newaxis] >= arms
-    stops[:, -1] = True
-    answer = stops.argmax(axis=1)
-    gain = np.take_along_axis(trace.confidence, answer, axis=1) - trace.confidence[:, :1]
-    found = [float(arms[_most_pulled(gain - price * cost[answer])]) for price in np.geomspace(1e-3, 1.0, 16)]
-
-    def run(threshold: float, other: Trace) -> Outcomes:
-        return look_in_turn(other.confidence >= threshold, exits, other.correct, costs)
-
-    return [partial(run, threshold) for threshold in found]
-
-
-RULES: dict[str, Fit] = {
-    "one threshold": one_threshold(calibrated=False),
-    "one threshold, temperatures": one_threshold(calibrated=True),
-    "thresholds, fitted to counts": with_thresholds(confidence, counted=True),
-    "thresholds": with_thresholds(confidence),
-    "thresholds on margins": with_thresholds(margin),
-    "patience and margin": with_thresholds(patience_and_margin),
-    "class-aware thresholds": with_thresholds(class_aware),
-    "BEEM score": with_thresholds(beem),
-    "saturation": with_thresholds(saturation),
-    "ensemble": ensemble,
-    "JEI-DNN gates": jei_dnn,
-    "nearest neighbours": nearest_neighbours,
-    "bandit": bandit,
-    "gate": gate,
-}
-
-
-def try_rule(fit: Fit, trace: Trace, costs: Costs, halvings: int) -> Iterator[float]:
-    """Yield the work needed for each of `DROPS`."""
+def try_rule(fit: Fit, recorded: Recorded, costs: Costs, halvings: int) -> tuple[FloatArray, FloatArray]:
+    """Return the work needed for each of `DROPS`, and its standard deviation over halvings drawn again."""
     points = []
     for seed in range(halvings):
-        order = np.random.default_rng(seed).permutation(len(trace))
-        one, other = trace.take(order[: len(order) // 2]), trace.take(order[len(order) // 2 :])
+        one, other = halve(recorded, seed)
         outcomes = [run(other) for run in fit(one, costs)]
         points.append([(float(o.right.mean() - other.accuracies[-1]), float(o.cost.mean())) for o in outcomes])
-    means = [(float(drop), float(cost)) for drop, cost in np.mean(points, axis=0)]
-    for drop in DROPS:
-        yield _least_work([*means, (0.0, 1.0)], -drop / 100)
+    means = np.array(points)
+    again = np.random.default_rng(0).integers(halvings, size=(RESAMPLINGS, halvings))
+    spread = np.std([work_needed(means[picked].mean(axis=0)) for picked in again], axis=0)
+    return work_needed(means.mean(axis=0)), spread
+
+
+def work_needed(points: FloatArray) -> FloatArray:
+    """Return the work needed for each of `DROPS`, of (prices, 2) accuracy gained over the full network, and work."""
+    means = [(float(gained), float(cost)) for gained, cost in points]
+    return np.array([_least_work([*means, (0.0, 1.0)], -drop / 100) for drop in DROPS])
+
+
+def score_quality(recorded: Recorded, halvings: int) -> dict[str, FloatArray]:
+    """Return (E - 1,) for each score: how probably it ranks an answer like the full network's above another (AUC)."""
+    makers: dict[str, Callable[[Recorded], Score]] = {
+        "confidence": confidence,
+        "margin": margin,
+        "saturation of probabilities": saturation,
+    }
+    makers |= {f"features: {name}": s.make_score for name, s in SATURATIONS.items()}
+    found: dict[str, list[list[float]]] = {name: [] for name in makers}
+    for seed in range(halvings):
+        one, other = halve(recorded, seed)
+        for name, make_score in makers.items():
+            found[name].append(_ranks_well(make_score(one), other))
+    return {name: np.mean(rows, axis=0) for name, rows in found.items()}
+
+
+def network_time_s(bundle: edgeexit.Bundle, recorded: Recorded) -> float:
+    """Return the time of the network for one image, without its early exits' heads, in seconds."""
+    program = Engine(bundle).program({bundle.inputs[0].name: recorded.pixels[:1, np.newaxis]})
+    return least_times([lambda: program.run_segments(0, len(bundle.segments))])[0]
 
 
 def main() -> None:
-    """Parse the arguments and print the table."""
+    """Parse the arguments and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("traces", type=Path, help="npz with the splits fit and select")
-    parser.add_argument("workload", type=Path, help="JSON with segment_macs and head_macs of as many exits")
+    parser.add_argument("bundle", help="name or path of a bundle for Fashion-MNIST")
     parser.add_argument("--halvings", type=int, default=10)
+    parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER, help="folder of the idx.gz files")
     options = parser.parse_args()
-    traces, work = load_traces(options.traces), json.loads(options.workload.read_text())
-    trace = join_traces([traces["fit"], traces["select"]])
-    costs = Costs(Workload(tuple(work["segment_macs"]), tuple(work["head_macs"]), tuple(range(trace.exit_count))))
-    print(f"{'points lost':30}" + "".join(f"{drop:8g}" for drop in DROPS))
-    for name, fit in RULES.items():
-        needed = try_rule(fit, trace, costs, options.halvings)
-        print(f"{name:30}" + "".join(f"{work:8.1%}" for work in needed), flush=True)
+    bundle = edgeexit.load_bundle(options.bundle)
+    recorded = record(bundle, *known_images(load_fashion_mnist(options.data)))
+    costs = Costs(bundle.workload)
+    print(f"{bundle.name}, {len(recorded):,} images, {options.halvings} halvings")
+    print(f"{'points lost':32}" + "".join(f"{drop:13g}" for drop in DROPS))
+    for name, fit in {**ON_ANSWERS, **ON_FEATURES, **BEFORE_RUN}.items():
+        needed, spread = try_rule(fit, recorded, costs, options.halvings)
+        cells = (f"{work:7.1%} ±{100 * sd:4.1f}" for work, sd in zip(needed, spread, strict=True))
+        print(f"{name:32}" + "".join(cells), flush=True)
+    print("\nAUC of 'says the same as the full network' at each exit")
+    for name, quality in score_quality(recorded, min(options.halvings, 5)).items():
+        print(f"{name:32}" + "".join(f"{area:7.3f}" for area in quality), flush=True)
+    print(f"\nlook-up of one image, us (the network: {1e6 * network_time_s(bundle, recorded):.0f})")
+    for name, time_s in look_up_times(halve(recorded, 0)[0]).items():
+        print(f"{name:32}{1e6 * time_s:7.0f}")
 
 
 def _least_work(points: Sequence[tuple[float, float]], accuracy: float) -> float:
@@ -277,49 +115,9 @@ def _least_work(points: Sequence[tuple[float, float]], accuracy: float) -> float
     return least
 
 
-def _chosen_exits(trace: Trace, right: FloatArray, costs: Costs) -> list[list[int]]:
-    """Return for each price the exits that a threshold for each would look at."""
-    samples = Samples(right, _always(trace.confidence.astype(np.float64)), costs)
-    return [rule.exits_reached for rule in descend_along(samples, PRICES, trace.exit_count)]
-
-
-def _always(scores: FloatArray) -> Callable[[NDArray[np.bool_]], FloatArray]:
-    return lambda _looked_at: scores
-
-
-def _odds(trace: Trace) -> FloatArray:
-    sure = np.clip(trace.confidence.astype(np.float64), 1e-5, 1 - 1e-5)
-    return np.asarray(np.log(sure) - np.log1p(-sure))
-
-
-def _uncertainty(trace: Trace, e: int) -> FloatArray:
-    """Return (S, 4) the features of JEI-DNN's gates."""
-    said = trace.probabilities[:, e].astype(np.float64)
-    squares = said**2 / (said**2).sum(axis=1, keepdims=True)
-    spread = -(squares * np.log(np.maximum(squares, 1e-9))).sum(axis=1)
-    return np.stack([trace.confidence[:, e], trace.entropy[:, e], trace.margin[:, e], spread], axis=1)
-
-
-def _logistic(columns: FloatArray, wanted: NDArray[np.bool_]) -> Callable[[FloatArray], NDArray[np.bool_]]:
-    if wanted.all() or not wanted.any():
-        return lambda other: np.full(len(other), bool(wanted[0]))
-    fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(columns, wanted)
-    return lambda other: np.asarray(fitted.predict(other), dtype=np.bool_)
-
-
-def _first_exit(trace: Trace) -> FloatArray:
-    return np.maximum(log_probabilities(trace)[:, 0], -8.0)
-
-
-def _most_pulled(rewards: FloatArray) -> int:
-    """Return the arm that UCB pulls most often over all samples in turn."""
-    arms = rewards.shape[1]
-    pulls, means = np.ones(arms), np.diag(rewards[:arms]).copy()
-    for turn in range(arms, len(rewards)):
-        arm = int((means + 0.1 * np.sqrt(2 * np.log(turn) / pulls)).argmax())
-        pulls[arm] += 1
-        means[arm] += (rewards[turn, arm] - means[arm]) / pulls[arm]
-    return int(pulls.argmax())
+def _ranks_well(score: Score, other: Recorded) -> list[float]:
+    same, scores = other.label == other.label[:, -1:], score(other)
+    return [float(roc_auc_score(same[:, e], scores[:, e])) for e in range(other.exit_count - 1)]
 
 
 if __name__ == "__main__":
