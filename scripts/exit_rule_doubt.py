@@ -31,13 +31,13 @@ def works_needed(fit: Fit, recorded: Recorded, costs: Costs, halvings: int) -> F
     """Return (DRAWS + 1, drops) the work needed on all images, and then on those of each draw."""
     count = len(recorded)
     drawn = np.random.default_rng(1).multinomial(count, [1 / count] * count, size=DRAWS)
-    weights = np.vstack([np.ones(count), drawn])
-    points = np.zeros(())
+    weights: FloatArray = np.vstack([np.ones(count), drawn])
+    points: FloatArray = np.zeros(())
     for seed in range(halvings):
         order = np.random.default_rng(seed).permutation(count)
         one, other = recorded.take(order[: count // 2]), recorded.take(order[count // 2 :])
-        shares = weights[:, order[count // 2 :]]
-        shares /= shares.sum(axis=1, keepdims=True)
+        taken = weights[:, order[count // 2 :]]
+        shares = taken / taken.sum(axis=1, keepdims=True)
         outcomes = [run(other) for run in fit(one, costs)]
         gained = shares @ np.stack([o.right - other.correct[:, -1] for o in outcomes], axis=1)
         points = points + np.stack([gained, shares @ np.stack([o.cost for o in outcomes], axis=1)], axis=2)

@@ -129,7 +129,7 @@ class Guard:
         self._cheapest = usual.cost.shape[1] - 1 if cheapest is None else cheapest
         self._usual = 1.0 - usual.agrees.mean(axis=0)
         self._checks = 0.0
-        self._differ = np.zeros(len(self._usual))
+        self._differ: FloatArray = np.zeros(len(self._usual))
 
     @property
     def allowed(self) -> BoolArray:
