@@ -15,6 +15,7 @@ that ``import edgeexit`` costs next to nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from edgeexit.runtime import Result, Session
 
 __version__ = "0.1.0"
+
+if not os.path.isdir(os.path.join(__path__[0], "governors")):  # noqa: PTH112, PTH118  pathlib takes long to import
+    __path__.append(os.path.dirname(__path__[0]))  # noqa: PTH120  in the source tree they stand beside this folder
 
 _HOME = {
     "AsyncClient": "client",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeexit.cli.extras import needing_prepare
 from edgeexit.cli.numbers import FiniteRange, take_factor_or, take_factors_or
 
 if TYPE_CHECKING:
@@ -137,10 +138,12 @@ def command(
     """
     import edgeexit  # noqa: PLC0415  its names load NumPy and ONNX Runtime
     from edgeexit.cli.measure import ProgressBar  # noqa: PLC0415
-    from edgeexit.offline.replaying.results import save_replays  # noqa: PLC0415
-    from edgeexit.offline.replaying.sources import DEFAULT_GOVERNORS, default_rules, read_trace  # noqa: PLC0415
-    from edgeexit.offline.replaying.study import FACTORS, replay_board  # noqa: PLC0415
-    from edgeexit.offline.replaying.text import replay_text  # noqa: PLC0415
+
+    with needing_prepare("replay"):
+        from edgeexit.offline.replaying.results import save_replays  # noqa: PLC0415
+        from edgeexit.offline.replaying.sources import DEFAULT_GOVERNORS, default_rules, read_trace  # noqa: PLC0415
+        from edgeexit.offline.replaying.study import FACTORS, replay_board  # noqa: PLC0415
+        from edgeexit.offline.replaying.text import replay_text  # noqa: PLC0415
 
     loaded, profile = edgeexit.load_bundle(bundle), edgeexit.load_profile(board)
     make_arrivals = _arrivals(arrivals, gap)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from edgeexit.cli.extras import needing
 from edgeexit.cli.numbers import FiniteRange
 
 if TYPE_CHECKING:
@@ -65,12 +66,13 @@ def command(sources: tuple[str, ...], output: Path, png: Path | None, board: str
 
     With --board there is one BUNDLE instead, by name or path, and it is replayed first.
     """
-    from edgeexit.offline.reporting.files import require_drawing, write_report  # noqa: PLC0415  loads NumPy
+    with needing("report", "report"):
+        from edgeexit.offline.reporting.files import require_drawing, write_report  # noqa: PLC0415  loads NumPy
 
-    require_drawing()
-    _check(sources, board, asked)
-    for path in write_report(_results(sources, board, asked), output, png):
-        click.echo(path)
+        require_drawing()
+        _check(sources, board, asked)
+        for path in write_report(_results(sources, board, asked), output, png):
+            click.echo(path)
     return 0
 
 

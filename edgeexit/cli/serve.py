@@ -141,7 +141,8 @@ def _bundle_text(checked: CheckedBundle) -> str:
     served, bundle = checked.served, checked.bundle
     return (
         f"{served.name} version {served.version}: {bundle.path}, {bundle.exit_count} exits, {bundle.class_count} "
-        f"classes, exit setting {checked.setting}, sha256 {bundle.digest[:12]}"
+        f"classes, exit setting {checked.setting}, sha256 {bundle.digest[:12]}, "
+        f"costs {'of the device profile' if served.cost_file is None else served.cost_file}"
     )
 
 

@@ -31,6 +31,9 @@ def infer(question: Question, known: Known, persistence: Persistence) -> Steps[A
     Raises:
         EdgeExitError: As `exchange.persist`.
     """
+    budget_s = question.latency_budget_s
+    if budget_s is not None and not budget_s > 0:
+        raise OptionError(f"latency_budget_s must be seconds above 0, not {budget_s!r}")
     key = (question.model, question.version)
     about = known.get(key)
     if about is None:

@@ -156,7 +156,10 @@ def _check_mode(path: Path, found: os.stat_result, uid: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise OptionError(f"the token file {path} is no plain file")
     if found.st_uid not in (0, uid):
-        raise OptionError(f"the token file {path} belongs to user {found.st_uid}: chown it to {uid} or root")
+        raise OptionError(
+            f"the token file {path} belongs to user {found.st_uid}: run this as that user, or give it to "
+            f"user {uid} or root if that is who shall read it"
+        )
     shared = found.st_mode & (0o037 if found.st_gid == 0 else 0o077)
     if shared:
         mode = stat.S_IMODE(found.st_mode)

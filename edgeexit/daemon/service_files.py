@@ -160,7 +160,8 @@ def why_unreachable(program: str, prefix: str) -> str | None:
             if Path(path).is_relative_to(hidden):
                 return (
                     f"{path} lies below {hidden}, which the services do not see: install edgeexit where all users can "
-                    "read it (python3 -m venv /opt/edgeexit, then /opt/edgeexit/bin/pip install 'edgeexit[serve]'), "
+                    "read it (python3 -m venv /opt/edgeexit, then /opt/edgeexit/bin/pip install "
+                    "'edgeexit[serve,client]'), "
                     "and run /opt/edgeexit/bin/edgeexit install-service"
                 )
     return None

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from edgeexit.bundle import load_bundle
+from edgeexit.bundle.costs import load_cost_table
 from edgeexit.daemon.access import Access, read_token
 from edgeexit.daemon.config import ServeConfig, as_mapping, served_bundles, service_settings
 from edgeexit.daemon.listening import all_loopback, bind_tcp, close_all, open_unix
@@ -20,6 +21,7 @@ from edgeexit.daemon.seeing.logs import RefusalLog, logging_to
 from edgeexit.daemon.service import DaemonService
 from edgeexit.daemon.slot import make_governor
 from edgeexit.daemon.statistics import Statistics
+from edgeexit.device import open_device
 from edgeexit.errors import MissingExtra, OptionError
 from edgeexit.runtime.settings import one_setting
 
@@ -44,12 +46,13 @@ class CheckedBundle(NamedTuple):
 
 
 def check(told: Told) -> list[CheckedBundle]:
-    """Check all that can be checked without listening and without touching the device, and load every bundle.
+    """Check all that can be checked without listening and without writing a clock, and load every bundle.
 
     Raises:
         OptionError: If a setting cannot be used.
         PluginNotFound: If there is no such governor.
-        BundleError: If a bundle is damaged, or there is none.
+        BundleError: If a bundle or its cost table is damaged, or there is none.
+        DeviceError: If there is no such device.
         MissingExtra: If gRPC is asked for and not installed.
     """
     config = told.config
@@ -57,6 +60,8 @@ def check(told: Told) -> list[CheckedBundle]:
     open_access(config)
     check_grpc(config)
     make_governor(config.governor, config.governor_options)
+    if config.device not in (None, "host"):  # what this machine itself can do is told when it starts
+        open_device(config.device, work_scale=config.work_scale, looks_only=True).close()
     return [_checked(each) for each in served]
 
 
@@ -167,6 +172,8 @@ def _checked(served: ServedBundle) -> CheckedBundle:
         setting = one_setting(bundle, served.exit_rule, served.allowed_drop)
     except OptionError as error:
         raise OptionError(f"model {served.name!r}: {error}") from error
+    if served.cost_file is not None:
+        load_cost_table(served.cost_file, bundle)
     drop = "" if setting.allowed_drop is None else f" at {setting.allowed_drop:g} points"
     return CheckedBundle(served, bundle, f"{setting.name or setting.rule.name}{drop}")
 

@@ -169,6 +169,7 @@ def test_check_shows_where_each_setting_is_from(tmp_path):
         (["fashion-resnet", "--exit-rule", "no-such"], 2, "no-such"),
         (["fashion-resnet", "--host", "0.0.0.0"], 2, "there is no token"),
         (["no-such-bundle"], 4, "no-such-bundle"),
+        (["fashion-resnet", "--device", "no-such"], 5, "no-such"),
         ([], 2, "there is nothing to serve"),
     ],
 )
@@ -177,6 +178,14 @@ def test_check_refuses_what_could_not_run(arguments, code, said):
     assert done.returncode == code
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_check_reads_cost_tables_too(tmp_path):
+    file = tmp_path / "serve.toml"
+    file.write_text('[[bundles]]\nname = "net"\npath = "fashion-resnet"\ncost_file = "costs.json"\n')
+    done = edgeexit("serve", "--config", str(file), "--check")
+    assert done.returncode != 0
+    assert str(tmp_path / "costs.json") in done.stderr
 
 
 def test_it_does_not_start_for_other_machines_without_a_token():

@@ -31,6 +31,18 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
+def test_python_in_the_folder_of_the_source_finds_all_of_it():
+    code = "import edgeexit; print(edgeexit.load_governor('plan').name, edgeexit.load_profile('jetson-tx2').name)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path += {sys.path[1:]!r}; {code}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("plan jetson-tx2\n", "")
+
+
 def run(site, *arguments):
     return subprocess.run(
         [sys.executable, *arguments],

@@ -45,7 +45,10 @@ class Metrics:
         version = ("model", "version")
         self._answers = Counter("edgeexit_answers", "Requests that were answered.", version, registry=registry)
         self._failures = Counter(
-            "edgeexit_failures", "Requests that were not answered.", ("model", "reason"), registry=registry
+            "edgeexit_failures",
+            "Requests to a model, well formed, that were not answered.",
+            ("model", "reason"),
+            registry=registry,
         )
         self._latency = Histogram(
             "edgeexit_latency_seconds",

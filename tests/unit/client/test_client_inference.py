@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edgeexit.client.answers import ModelMetadata, TensorMetadata
-from edgeexit.client.calls import settings_of
+from edgeexit.client.calls import infer, settings_of
+from edgeexit.client.exchange import Persistence
 from edgeexit.client.inference import Question, read_answer
 from edgeexit.errors import InputError, OptionError, ServeError
 from edgeexit.open_inference import OutputTensor, decode_request, encode_response
@@ -144,3 +145,9 @@ def test_only_settings_that_are_to_change_are_sent():
 def test_settings_that_say_nothing_or_contradict_are_refused(budget_s, no_deadline):
     with pytest.raises(OptionError):
         settings_of(None, budget_s, no_deadline=no_deadline)
+
+
+def test_a_deadline_that_is_over_before_it_begins_is_refused_here():
+    question = Question(model="net", inputs=np.zeros((1, 2), np.float32), latency_budget_s=-1.0)
+    with pytest.raises(OptionError, match=r"above 0, not -1\.0"):
+        next(infer(question, {}, Persistence()))
