@@ -146,19 +146,29 @@ class Models:
             try:
                 slot = await asyncio.to_thread(self._open_slot, place.served)
             except EdgeExitError as error:
-                place.state, place.reason = FAILED, str(error)
-                kept = ", so the one before serves on" if place.slot is not None else ""
-                log.error("model %s version %s cannot be loaded%s: %s", name, version, kept, error)
+                self._note_failure(place, error, FAILED, str(error))
                 return error
+            except Exception as error:
+                self._note_failure(place, error, before, f"loading was broken off: {error}")
+                return BundleError(f"model {name!r} version {version} cannot be loaded: {error}")
             except BaseException as error:
                 place.state, place.reason = before, f"loading was broken off: {error}"
-                if isinstance(error, Exception):
-                    return BundleError(f"model {name!r} version {version} cannot be loaded: {error}")
                 raise
             self._retire(place)
             place.slot, place.state, place.reason = slot, READY, ""
             log.info("model %s version %s is ready: %s", name, version, slot.bundle.digest[:12])
             return None
+
+    def _note_failure(self, place: _Place, error: Exception, state: str, reason: str) -> None:
+        """Note why a bundle is not loaded; what only could not be read may be later, so who watches tries again."""
+        unread = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
+        if unread:
+            place.seen = None
+        if not unread or reason != place.reason:
+            kept = ", so the one before serves on" if place.slot is not None else ""
+            name, version = place.served.name, place.served.version
+            log.error("model %s version %s cannot be loaded%s: %s", name, version, kept, reason)
+        place.state, place.reason = state, reason
 
     def _retire(self, place: _Place) -> None:
         slot, place.slot = place.slot, None

@@ -70,6 +70,7 @@ class DaemonService:
         self._models = Models(served, self._open_slot, self._close_slot)
         self._numbers = itertools.count()
         self._recent: deque[Recent] = deque(maxlen=RECENT)
+        self._governors: tuple[str, ...] = ()
         self._started_s = time.monotonic()
         self._device: Device | None = None
         self._setter: Setter | None = None
@@ -87,6 +88,7 @@ class DaemonService:
         self._loop = asyncio.get_running_loop()
         settings = self.settings
         make_governor(settings.governor, settings.governor_options)
+        self._governors = (*list_governors(), NO_GOVERNOR)  # it reads the files of every package: not at each status
         try:
             self._device = device = await asyncio.to_thread(self._open_board, settings)
             self._setter = choose_setter(device, settings.clockd_socket)
@@ -235,7 +237,7 @@ class DaemonService:
             device=device.name,
             simulated=device.simulated,
             governor=settings.governor,
-            governors=(*list_governors(), NO_GOVERNOR),
+            governors=self._governors,
             latency_budget_s=settings.latency_budget_s,
             queue_length=len(engine.line),
             queue_limit=engine.line.limit,

@@ -20,6 +20,7 @@ from edgeexit.daemon.running import Daemon
 from edgeexit.daemon.seeing.logs import RefusalLog, logging_to
 from edgeexit.daemon.service import DaemonService
 from edgeexit.daemon.slot import make_governor
+from edgeexit.daemon.standard_files import fill_standard_files
 from edgeexit.daemon.statistics import Statistics
 from edgeexit.device import open_device
 from edgeexit.errors import MissingExtra, OptionError
@@ -106,12 +107,12 @@ def _wants_grpc(config: ServeConfig) -> bool:
     return config.grpc_port is not None or config.grpc_unix is not None
 
 
-def serve(told: Told, stream: TextIO, environment: Mapping[str, str] = os.environ) -> None:
+def serve(told: Told, stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> None:
     """Serve until SIGTERM or SIGINT comes.
 
     Args:
         told: The configuration.
-        stream: Where logs go.
+        stream: Where logs go; None if standard error is closed.
         environment: Where systemd's variables are looked for.
 
     Raises:
@@ -122,6 +123,7 @@ def serve(told: Told, stream: TextIO, environment: Mapping[str, str] = os.enviro
     """
     config = told.config
     check_grpc(config)
+    fill_standard_files()
     with logging_to(stream, config.log.level, config.log.format), _open_sockets(config) as sockets:
         for remark in told.remarks:
             log.warning("%s", remark)

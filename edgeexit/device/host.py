@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from edgeexit.clock import MonotonicClock
 from edgeexit.device.conditions import ConditionSensors, ConditionWatch
-from edgeexit.device.cpufreq import find_cpufreq
+from edgeexit.device.cpufreq import CpufreqDomain, find_cpufreq
 from edgeexit.device.detect import detect_profile
-from edgeexit.device.devfreq import GPU_NODES, find_devfreq
+from edgeexit.device.devfreq import GPU_NODES, DevfreqDomain, find_devfreq
 from edgeexit.device.firmware import open_firmware
 from edgeexit.device.guardian import Guardian
 from edgeexit.device.journal import RUN_FOLDER, FileJournal
@@ -82,7 +82,8 @@ class HostDevice:
         usable = any(gpu.domain is not None or gpu.meter is not None for gpu in self.gpus)
         self.profile = detect_profile(self.tree, nvidia_gpu=usable) if profile is None else profile
         self.meters, self._watch = self._find_sensors()
-        self._domains: dict[str, ClockDomain] = {domain.name: domain for domain in find_cpufreq(self.tree)}
+        self._domains: dict[str, ClockDomain] = {}
+        self._add(find_cpufreq(self.tree))
         self._domains.update({gpu.domain.name: gpu.domain for gpu in self.gpus if gpu.domain is not None})
         self._find_late_nodes()
 
@@ -132,7 +133,7 @@ class HostDevice:
         """Do nothing: real work takes its own time."""
 
     def close(self) -> None:
-        """Stop looking at sensors and close their files; clocks are given back by the lease."""
+        """Stop looking at sensors, and close their files and those of clocks; these are given back by the lease."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -185,7 +186,13 @@ class HostDevice:
         if any(name.startswith("gpu") for name in self._domains):
             return
         patterns = [pattern for spec in self.profile.clocks.values() for pattern in spec.nodes] or GPU_NODES
-        self._domains.update({domain.name: domain for domain in find_devfreq(self.tree, patterns)})
+        self._add(find_devfreq(self.tree, patterns))
+
+    def _add(self, domains: Iterable[CpufreqDomain | DevfreqDomain]) -> None:
+        """Add domains whose files are closed with the machine."""
+        for domain in domains:
+            self._domains[domain.name] = domain
+            self._stack.callback(domain.close)
 
 
 def machine_journal(tree: Tree | None = None, run_folder: Path = RUN_FOLDER, *, guarded: bool = False) -> FileJournal:
@@ -224,14 +231,19 @@ class LoadSensor:
         self._busy_s: tuple[float, float] | None = None
 
     def read(self) -> tuple[float | None, int | None]:
-        """Return the busy share of all cores since the last call (None at the first), and the bytes of free memory."""
+        """Return the busy share of all cores since the last call (None at the first), and the bytes of free memory.
+
+        Both are None if the kernel cannot be asked for now.
+        """
         import psutil  # noqa: PLC0415  costs 20 ms that most runs need not pay
 
-        times = psutil.cpu_times()
+        try:
+            times, available = psutil.cpu_times(), psutil.virtual_memory().available
+        except OSError:  # no file descriptors left, for instance
+            return None, None
         idle_s = times.idle + getattr(times, "iowait", 0.0)
         now = (sum(times[:8]), idle_s)
         before, self._busy_s = self._busy_s, now
-        available = psutil.virtual_memory().available
         if before is None or now[0] <= before[0]:
             return None, available
         return min(1.0, max(0.0, 1.0 - (now[1] - before[1]) / (now[0] - before[0]))), available

@@ -16,7 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeexit.device.journal_file import JournalHeader, KnobEntry, create_file, decode, encode, read_file, slots_text
+from edgeexit.device.journal_file import (
+    JournalHeader,
+    KnobEntry,
+    create_file,
+    decode,
+    encode,
+    hand_over,
+    read_file,
+    slots_text,
+)
 from edgeexit.device.processes import ProcessMark, is_alive, read_boot_id, read_mark
 from edgeexit.device.restoring import Restoration, restore_knobs
 from edgeexit.device.sysfs import Tree
@@ -25,6 +34,7 @@ from edgeexit.protocols import Knob
 
 if TYPE_CHECKING:
     from edgeexit.device.guardian import Guardian
+    from edgeexit.device.knob import OpenedKnob
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +51,7 @@ class FileJournal:
     """The machine's journal in `folder`.
 
     Args:
-        open_knob: Returns the knob of a key; raises DeviceError if there is none.
+        open_knob: Returns the knob of a key, which is closed afterwards; raises DeviceError if there is none.
         folder: Where it lies.
         tree: The machine whose processes and boot it goes by.
         check: Told the knobs before their values are written down; raises DeviceError where they do not read true.
@@ -50,7 +60,7 @@ class FileJournal:
 
     def __init__(
         self,
-        open_knob: Callable[[str], Knob],
+        open_knob: Callable[[str], OpenedKnob],
         folder: Path = RUN_FOLDER,
         tree: Tree | None = None,
         *,
@@ -66,6 +76,7 @@ class FileJournal:
         self.folder = folder
         self.path = folder / FILE_NAME
         self._descriptor: int | None = None
+        self._header: JournalHeader | None = None
         self._offsets: dict[str, int] = {}
         self._knobs: dict[str, Knob] = {}
         self._was: dict[str, str | None] = {}
@@ -140,6 +151,7 @@ class FileJournal:
                 self.path.unlink(missing_ok=True)
         except OSError as error:
             log.warning("the journal of the clocks %s is out of date, and cannot be changed: %s", self.path, error)
+            self._let_go()
         descriptor, self._descriptor = self._descriptor, None
         os.close(descriptor)
         self._offsets, self._knobs, self._was, self._ours = {}, {}, {}, {}
@@ -188,8 +200,8 @@ class FileJournal:
             )
 
     def _play_back(self) -> Restoration:
-        for unfinished in self.folder.glob(f"{FILE_NAME}.*.new"):  # of a process that was killed while it wrote
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            for unfinished in self.folder.glob(f"{FILE_NAME}.*.new"):  # of a process that was killed while it wrote
                 unfinished.unlink()
         data = read_file(self.path)
         if data is None:
@@ -205,7 +217,7 @@ class FileJournal:
                 f"process {header.process.pid} ({header.created_by}) holds the clocks of this machine; stop it first"
             )
         else:
-            done = restore_knobs(entries, self._open_knob, self._tree.clock)
+            done = self._put_back(entries)
         if not done.failed:
             try:
                 self.path.unlink(missing_ok=True)
@@ -213,11 +225,31 @@ class FileJournal:
                 raise JournalError(f"the journal {self.path} cannot be deleted: {error.strerror}") from error
         return done
 
+    def _put_back(self, entries: Sequence[KnobEntry]) -> Restoration:
+        """Put back the knobs of a dead process; a daemon may have to try this for hours, so none stays open."""
+        with contextlib.ExitStack() as stack:
+
+            def open_knob(key: str) -> Knob:
+                knob = self._open_knob(key)
+                stack.callback(knob.close)
+                return knob
+
+            return restore_knobs(entries, open_knob, self._tree.clock)
+
     def _lives(self, header: JournalHeader) -> bool:
         return header.boot_id == read_boot_id(self._tree) and is_alive(self._tree, header.process)
 
     def _entries(self) -> list[KnobEntry]:
         return [KnobEntry(key, was, self._ours.get(key, ())) for key, was in self._was.items()]
+
+    def _let_go(self) -> None:
+        """Have the journal be nobody's, where no other can be written (a full disk, no descriptors left).
+
+        In the name of a process that goes on it would keep everybody from the clocks until that ends, this one too.
+        """
+        if self._descriptor is not None and self._header is not None:
+            with contextlib.suppress(OSError):
+                hand_over(self._descriptor, self._header, NOBODY)
 
     def _write(self, entries: Sequence[KnobEntry], *, replace: bool, mark: ProcessMark | None = None) -> None:
         mark = mark or read_mark(self._tree, os.getpid())
@@ -230,7 +262,7 @@ class FileJournal:
         descriptor = create_file(self.path, data, replace=replace)
         if self._descriptor is not None:
             os.close(self._descriptor)
-        self._descriptor, self._offsets = descriptor, offsets
+        self._descriptor, self._offsets, self._header = descriptor, offsets, header
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

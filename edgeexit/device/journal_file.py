@@ -20,7 +20,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,7 @@ def encode(header: JournalHeader, entries: Sequence[KnobEntry]) -> tuple[bytes, 
     Raises:
         JournalError: If a value cannot stand in a journal.
     """
-    head = {
-        "format": FORMAT,
-        "boot_id": header.boot_id,
-        "pid": header.process.pid,
-        "pid_started": header.process.started,
-        "created_by": header.created_by,
-    }
-    text = json.dumps(head)[:-1] + ', "knobs": [\n'
+    text = _head_text(header) + ', "knobs": [\n'
     offsets: dict[str, int] = {}
     for index, entry in enumerate(entries):
         slots_text([entry.was or ""])
@@ -95,6 +88,21 @@ def encode(header: JournalHeader, entries: Sequence[KnobEntry]) -> tuple[bytes, 
         offsets[entry.key] = len(text) + len(before)
         text += before + slots + "}\n"
     return (text + "]}\n").encode("ascii"), offsets
+
+
+def hand_over(descriptor: int, header: JournalHeader, process: ProcessMark) -> None:
+    """Write over a journal's head that another process holds it; that takes no room on the disk, and opens no file.
+
+    Args:
+        descriptor: To write the journal by.
+        header: What its head says.
+        process: Whose it is from now on; its figures have no more digits than those of the one before.
+
+    Raises:
+        OSError: With the kernel's errno.
+    """
+    head = _head_text(header)
+    os.pwrite(descriptor, _head_text(replace(header, process=process)).ljust(len(head)).encode("ascii"), 0)
 
 
 def decode(path: Path, data: bytes) -> tuple[JournalHeader, list[KnobEntry]]:
@@ -167,6 +175,17 @@ def create_file(path: Path, data: bytes, *, replace: bool) -> int:
             beside.unlink()
         raise JournalError(f"the journal of the clocks {path} cannot be written: {error.strerror}") from error
     return descriptor
+
+
+def _head_text(header: JournalHeader) -> str:
+    head = {
+        "format": FORMAT,
+        "boot_id": header.boot_id,
+        "pid": header.process.pid,
+        "pid_started": header.process.started,
+        "created_by": header.created_by,
+    }
+    return json.dumps(head)[:-1]
 
 
 def _entry(knob: Mapping[str, Any]) -> KnobEntry:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edgeexit.errors import ClockBusy, ClockNotWritable, ClockRefused, DeviceError
+from edgeexit.protocols import Knob
 
 if TYPE_CHECKING:
     from edgeexit.device.sysfs import Attribute
-    from edgeexit.protocols import Knob
 
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NOT_NOW = (errno.EBUSY, errno.EAGAIN, errno.ENODEV, errno.ENXIO, errno.EIO)
@@ -19,6 +19,13 @@ _NOT_SO = (errno.EINVAL, errno.ERANGE, errno.EOPNOTSUPP)
 
 LOST = "lost"
 """Stands in the journal for the value that a tunable gets when the kernel forgets it."""
+
+
+class OpenedKnob(Knob, Protocol):
+    """A knob that was opened by its key, and is nobody else's."""
+
+    def close(self) -> None:
+        """Close what it has opened."""
 
 
 class FileKnob:

@@ -8,12 +8,12 @@ from edgeexit.device import cpufreq, devfreq
 from edgeexit.errors import DeviceError
 
 if TYPE_CHECKING:
+    from edgeexit.device.knob import OpenedKnob
     from edgeexit.device.sysfs import Tree
-    from edgeexit.protocols import Knob
 
 
-def open_knob(tree: Tree, key: str) -> Knob:
-    """Return the knob of a journal's key.
+def open_knob(tree: Tree, key: str) -> OpenedKnob:
+    """Return the knob of a journal's key; the caller closes it.
 
     A key names a driver, a device and a knob, never a path: a journal cannot make anybody write another file.
 

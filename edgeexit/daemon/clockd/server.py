@@ -99,14 +99,15 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._wake: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = False
+        self._troubled = False
         self._selector.register(self._wake, selectors.EVENT_READ, None)
         self._listen()
 
     def stop(self) -> None:
         """Have `run` end; may be called from a signal handler, and again."""
-        self._stopping = True
-        if self._wake is not None:
+        if self._wake is not None:  # it is never read, and so wakes `run` until that ends; only then it is closed
             os.eventfd_write(self._wake, 1)
+        self._stopping = True
 
     def run(self) -> None:
         """Serve until `stop` is called, and give the clocks back."""
@@ -160,10 +161,13 @@ class Server:
         except BlockingIOError:  # who wanted in has gone again
             return
         except OSError as error:
-            log.warning("nobody can be let in for now: %s", error)
+            if not self._troubled:
+                log.warning("nobody can be let in for now: %s; it is tried again", error)
+            self._troubled = True
             self._selector.unregister(self._listener)
             self._paused[self._listen] = self._now_s() + ACCEPT_PAUSE_S
             return
+        self._troubled = False
         sock.setblocking(False)
         try:
             peer = read_peer(sock)

@@ -1,5 +1,7 @@
 """What the daemon logs: one line an event on standard error, as text or as JSON.
 
+Nobody waits for the log: a line that cannot be written is dropped, be its disk full, or its reader gone or asleep.
+
 A record's `extra={"fields": {...}}` becomes members of the JSON object. Whatever a client has sent is written such
 that it stays within its line.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 LOGGERS: Final = ("edgeexit", "uvicorn.error")
 _OWN: Final = frozenset({"time", "level", "logger", "message", "error"})
 _EVERY_S: Final = 10.0
+_PIECE: Final = 1024
+"""So many characters have at most 4096 bytes: a pipe that has room takes as many at once (PIPE_BUF, man 7 pipe)."""
 _UNPRINTABLE: Final = {
     number: f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
     for number in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -61,16 +66,59 @@ class JsonLines(logging.Formatter):
         return json.dumps(document, default=str)
 
 
+class PatientLines(logging.Handler):
+    """Writes to a stream what it takes without waiting; once it takes lines again, tells how many were dropped.
+
+    Args:
+        stream: For instance standard error; None where that is closed.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or drop it."""
+        if self._dropped:
+            self._tell_dropped()
+        try:
+            written = self._write(f"{self.format(record)}\n")
+        except OSError:  # its disk is full, or nobody is there any more to read it
+            written = False
+        except Exception:  # what was to be logged cannot be made a text
+            self.handleError(record)
+            return
+        self._dropped += not written
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped = self._dropped, 0
+        many = f"{dropped} lines" if dropped > 1 else "a line"
+        self.emit(log.makeRecord(log.name, logging.WARNING, __file__, 0, f"{many} could not be logged", (), None))
+        self._dropped = dropped if self._dropped else 0
+
+    def _write(self, text: str) -> bool:
+        """Write a text in pieces, as long as there is room; return whether all of it was written."""
+        if self._stream is None:
+            return False
+        for start in range(0, len(text), _PIECE):
+            if not _takes_more(self._stream):
+                return False
+            self._stream.write(text[start : start + _PIECE])
+            self._stream.flush()
+        return True
+
+
 @contextmanager
-def logging_to(stream: TextIO, level: str, form: str) -> Iterator[None]:
+def logging_to(stream: TextIO | None, level: str, form: str) -> Iterator[None]:
     """Log to a stream, in place of where the program has logged to so far; Python's warnings go there too.
 
     Args:
-        stream: For instance standard error.
+        stream: For instance standard error; None where that is closed.
         level: The least that is logged: "debug", "info", "warning" or "error".
         form: "text" or "json".
     """
-    handler = logging.StreamHandler(stream)
+    handler = PatientLines(stream)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     before = [_take_over(logging.getLogger(name), handler, level.upper()) for name in LOGGERS]
     try:
@@ -122,6 +170,17 @@ def _take_over(logger: logging.Logger, handler: logging.Handler, level: str) -> 
     logger.setLevel(level)
     logger.propagate = False
     return give_back
+
+
+def _takes_more(stream: TextIO) -> bool:
+    """Return whether a stream takes a piece at once; also True if that is an error."""
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # kept in memory
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _log_warning(message: Warning | str, *_: object, **__: object) -> None:
