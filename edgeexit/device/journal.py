@@ -200,9 +200,7 @@ class FileJournal:
             )
 
     def _play_back(self) -> Restoration:
-        with contextlib.suppress(OSError):
-            for unfinished in self.folder.glob(f"{FILE_NAME}.*.new"):  # of a process that was killed while it wrote
-                unfinished.unlink()
+        self._clear_unfinished()
         data = read_file(self.path)
         if data is None:
             return Restoration()
@@ -224,6 +222,13 @@ class FileJournal:
             except OSError as error:
                 raise JournalError(f"the journal {self.path} cannot be deleted: {error.strerror}") from error
         return done
+
+    def _clear_unfinished(self) -> None:
+        """Delete what processes left that were killed while they wrote a journal."""
+        with contextlib.suppress(OSError):  # as when there is no descriptor left to list the folder by
+            for unfinished in self.folder.glob(f"{FILE_NAME}.*.new"):
+                with contextlib.suppress(OSError):
+                    unfinished.unlink()
 
     def _put_back(self, entries: Sequence[KnobEntry]) -> Restoration:
         """Put back the knobs of a dead process; a daemon may have to try this for hours, so none stays open."""
