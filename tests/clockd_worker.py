@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeexit.daemon.clockd.running import ClockdSettings, run_clockd
 from edgeexit.daemon.notify import Notifier
+from edgeexit.daemon.seeing.logs import logging_to
 from edgeexit.device.host import HostDevice
 from edgeexit.device.sysfs import Tree
 
@@ -21,7 +22,8 @@ class SaysWhenReady(Notifier):
 
 def main(root, run_folder, socket, silence_s="2.0"):
     settings = ClockdSettings(socket=Path(socket), silence_s=float(silence_s))
-    with HostDevice(tree=Tree(Path(root)), run_folder=Path(run_folder), nvml=False) as device:
+    host = HostDevice(tree=Tree(Path(root)), run_folder=Path(run_folder), nvml=False)
+    with logging_to(sys.stderr, "info", "text"), host as device:
         run_clockd(device, settings, SaysWhenReady())
 
 

@@ -21,6 +21,7 @@ from edgeexit.cli.failures import (
     EXIT_USAGE,
     exit_code,
     one_line_warnings,
+    say,
     show_error,
 )
 
@@ -73,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with one_line_warnings(), orderly_end():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as it is where standard output was closed
+                sys.stdout.flush()
             return code
     except EndedBySignal as end:
         return end.exit_code
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
         return EXIT_BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
-        click.echo("edgeexit: interrupted", err=True)
+        say("edgeexit: interrupted\n")
         return EXIT_INTERRUPTED
     except click.UsageError as error:
         command = "edgeexit" if error.ctx is None else error.ctx.command_path

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from pathlib import Path
 
 import click
 
+from edgeexit.cli.failures import debugging
 from edgeexit.errors import OptionError
 
 _SOCKET = Path("/run/edgeexit/clockd.sock")
@@ -39,11 +40,13 @@ def command(socket: Path, device: str | None, users: tuple[str, ...], groups: tu
     itself ends, however that may be. It serves until SIGTERM, SIGINT or SIGHUP.
     """
     from edgeexit.daemon.clockd.running import ClockdSettings, run_clockd  # noqa: PLC0415
+    from edgeexit.daemon.seeing.logs import logging_to  # noqa: PLC0415
+    from edgeexit.daemon.standard_files import fill_standard_files  # noqa: PLC0415
     from edgeexit.device import open_device  # noqa: PLC0415
     from edgeexit.device.host import HostDevice  # noqa: PLC0415
 
-    logging.getLogger("edgeexit.daemon.clockd").setLevel(logging.INFO)
-    with open_device(device) as board:
+    fill_standard_files()
+    with logging_to(sys.stderr, "debug" if debugging() else "info", "text"), open_device(device) as board:
         if not isinstance(board, HostDevice):
             raise OptionError(f"{board.name} is simulated: its clocks are set in process, and clockd has nothing to do")
         run_clockd(board, ClockdSettings(socket=socket, users=users, groups=groups, silence_s=silence_s))

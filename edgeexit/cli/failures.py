@@ -7,7 +7,7 @@ import os
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import click
@@ -55,13 +55,19 @@ def exit_code(error: Exception) -> int:
 def show_error(error: Exception | str) -> None:
     """Print an error as one line on standard error, after its traceback if DEBUG=1 is in the environment."""
     if isinstance(error, Exception) and debugging():
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        say("".join(traceback.format_exception(error)))
     show_line("error", error if isinstance(error, str) else _describe(error))
 
 
 def show_line(kind: str, text: object) -> None:
     """Print one line on standard error: the program, the kind of message, and the text with its line breaks undone."""
-    click.echo(f"edgeexit: {kind}: {' '.join(str(text).split())}", err=True)
+    say(f"edgeexit: {kind}: {' '.join(str(text).split())}\n")
+
+
+def say(text: str) -> None:
+    """Print on standard error; where its reader is gone or its disk is full, print nothing: work goes on regardless."""
+    with suppress(OSError):
+        click.echo(text, err=True, nl=False)
 
 
 def debugging() -> bool:

@@ -155,20 +155,29 @@ class Machine:
         return {path: self.tree.read_or_none(path) for path in FILES}
 
 
-@pytest.fixture
-def machine(tmp_path):
-    (tmp_path / "machine").mkdir()
+@contextlib.contextmanager
+def machine_with_clockd(folder, said):
+    """Yield a mounted machine with clockd on it, whose standard error is given."""
+    (folder / "machine").mkdir()
     tree = FakeTree()
     tree.add_cpufreq_policy(0, cpus=(0, 1), governors=("schedutil", "userspace"), governor="schedutil")
     tree.add_devfreq()
-    with mounted(tree, tmp_path / "machine") as mount, (tmp_path / "said").open("w") as said:
-        command = [sys.executable, HERE / "clockd_worker.py", tmp_path / "machine", tmp_path / "run", tmp_path / "s"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as clockd:
-            try:
-                assert clockd.stdout.readline().startswith("ready")
-                yield Machine(mount.tree, tmp_path, clockd)
-            finally:
-                clockd.kill()
+    command = [sys.executable, HERE / "clockd_worker.py", folder / "machine", folder / "run", folder / "s"]
+    with (
+        mounted(tree, folder / "machine") as mount,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as clockd,
+    ):
+        try:
+            assert clockd.stdout.readline().startswith("ready")
+            yield Machine(mount.tree, folder, clockd)
+        finally:
+            clockd.kill()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    with (tmp_path / "said").open("w") as said, machine_with_clockd(tmp_path, said) as machine:
+        yield machine
 
 
 @needs_fuse
@@ -283,12 +292,45 @@ def test_a_log_whose_reader_has_gone_ends_nothing(tmp_path, pipe):
         assert daemon.end() == 0
 
 
+def clocks_come_and_go(machine, times):
+    """Have so many clients set clocks and leave; each is a line or more in clockd's log."""
+    before = machine.settings()
+    for _ in range(times):
+        with connected(machine.socket) as client:
+            assert len(ask(client, op="set", clocks={"cpu": 1_000_000_000, "gpu": 408_000_000})["applied"]) == 2
+        assert until(lambda: machine.settings() == before and not machine.journal.exists())
+    assert machine.clockd.poll() is None
+    machine.clockd.terminate()
+    assert machine.clockd.wait(60.0) == 0
+
+
+@needs_fuse
+def test_clockd_whose_log_has_no_reader_any_more_answers_and_gives_clocks_back(tmp_path, pipe):
+    reading, writing = pipe
+    with machine_with_clockd(tmp_path, writing) as machine:
+        os.close(reading)
+        clocks_come_and_go(machine, 3)
+
+
+@needs_fuse
+def test_clockd_whose_log_nobody_reads_answers_and_gives_clocks_back(tmp_path, pipe):
+    reading, writing = pipe
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with contextlib.suppress(BlockingIOError):
+        os.set_blocking(writing, False)
+        while True:
+            os.write(writing, b"x")
+    os.set_blocking(writing, True)
+    with machine_with_clockd(tmp_path, writing) as machine:
+        clocks_come_and_go(machine, 3)
+
+
 def test_without_standard_files_connections_do_not_get_their_numbers(tmp_path):
     with Unread(tmp_path, None, ("sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh")) as daemon:
         files = [str(Path(f"/proc/{daemon.process.pid}/fd/{number}").readlink()) for number in range(3)]
         assert files == ["/dev/null"] * 3
         assert daemon.ask(20) == {200}
-        assert daemon.end() >= 0
+        assert daemon.end() == 0
 
 
 # --- the disk ----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -111,10 +111,10 @@ def _state(service: Service, minute: LastMinute) -> Response:
     return Response(msgspec.json.encode(state_of(service, minute)), media_type="application/json", headers=_FRESH)
 
 
-def _page(name: str, kind: str) -> Callable[[Request], Response]:
+def _page(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
     content = (files("edgeexit.daemon.seeing.static") / name).read_bytes()
 
-    def page(request: Request) -> Response:
+    async def page(request: Request) -> Response:
         return Response(content, headers=_KEPT | {"content-type": kind})
 
     return page

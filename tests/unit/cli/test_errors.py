@@ -1,6 +1,8 @@
 """One line on standard error, and an exit code that means something."""
 
+import contextlib
 import logging
+import os
 import shutil
 import warnings
 
@@ -224,3 +226,32 @@ def test_warnings_and_logging_are_left_as_they_were():
     main(["--version"])
     assert warnings.showwarning is shown
     assert logging.getLogger("edgeexit").handlers == handlers
+
+
+@pytest.fixture
+def unread_error(monkeypatch):
+    """Standard error is a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w", buffering=1)
+    monkeypatch.setattr("sys.stderr", stream)
+    yield
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+@pytest.mark.usefixtures("unread_error")
+def test_an_error_that_nobody_reads_still_ends_in_its_exit_code():
+    assert main(["run", "x", "y", "--threads", "0"]) == 2
+
+
+@pytest.mark.usefixtures("unread_error")
+@pytest.mark.parametrize("tell", [logging.getLogger("edgeexit.device").warning, warnings.warn])
+def test_a_warning_that_nobody_reads_stops_nothing(monkeypatch, tell):
+    monkeypatch.setattr("edgeexit.cli._run", lambda _arguments: tell("something is the matter"))
+    assert main(["doctor"]) is None
+
+
+def test_without_standard_output_a_command_ends_in_its_exit_code(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    assert main(["--version"]) == 0
