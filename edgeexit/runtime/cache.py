@@ -21,6 +21,7 @@ from edgeexit.bundle.graph.cut import cut
 from edgeexit.bundle.graph.schema import parse_model
 from edgeexit.bundle.whole import find_stages, join_pieces, kept_stages
 from edgeexit.errors import BundleError, EdgeExitError
+from edgeexit.runtime.cache_room import UNFINISHED, make_room, mark_used
 from edgeexit.runtime.pieces import Piece, Pieces, portable_pieces
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def optimised_pieces(
     folder = cache_dir / key
     try:
         if folder.exists():
-            return _read(folder, key)
+            pieces = _read(folder, key)
+            mark_used(folder)
+            return pieces
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("optimised pieces in %s are damaged (%s): they are built anew", folder, error)
     try:
@@ -133,7 +136,7 @@ def _keep(folder: Path, key: str, pieces: Pieces) -> None:
     """Write the pieces beside the cache folder and rename; a cache that cannot be written is only a loss of time."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as work:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=UNFINISHED) as work:
             new = Path(work) / "pieces"
             new.mkdir(mode=0o700)
             index = {
@@ -146,6 +149,7 @@ def _keep(folder: Path, key: str, pieces: Pieces) -> None:
             if folder.exists():
                 shutil.rmtree(folder)
             new.rename(folder)
+        make_room(folder.parent, folder)
     except OSError as error:
         logger.warning("optimised pieces are not kept in %s: %s", folder, error)
 
