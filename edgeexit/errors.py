@@ -153,6 +153,10 @@ class TooLarge(MalformedMessage):
     """A message is beyond one of the limits on its size."""
 
 
+class UnknownEncoding(MalformedMessage):
+    """A message is compressed in a way that the daemon does not know."""
+
+
 class Denied(EdgeExitError, PermissionError):
     """The daemon does not allow a request: the token is missing or wrong, or a page of another site sends it.
 

@@ -30,6 +30,7 @@ class SessionService:
         asked: The options of every request, the newest last.
         cancelled: How many requests were given up by their callers.
         gate: Requests wait until it is set, in the engine's thread.
+        observers: Told of every answer and refusal.
         failure: Raised by `infer` and `load` instead of an answer, if not None.
     """
 
@@ -54,7 +55,7 @@ class SessionService:
         self._cache_dir = cache_dir
         self._governor = governor
         self._latency_budget_s = None
-        self._observers = list(observers)
+        self.observers = list(observers)
         self._recent = deque(maxlen=256)
         self._waiting = 0
         self._start_s = time.monotonic()
@@ -108,7 +109,7 @@ class SessionService:
             self.cancelled += 1
             raise
         except Exception as error:
-            for observer in self._observers:
+            for observer in self.observers:
                 observer.refused(name, error)
             raise
         finally:
@@ -119,6 +120,10 @@ class SessionService:
         answer = InferAnswer(view.name, view.version, results, begun_s - start_s, now_s - start_s, all_met)
         self._tell(answer, options)
         return answer
+
+    def turned_away(self, name, error):
+        for observer in self.observers:
+            observer.refused(name, error)
 
     def _run(self, session, inputs, options, cancel):
         self.gate.wait()
@@ -138,7 +143,7 @@ class SessionService:
             exit_index, energy_j, clocks = result.exit_index, result.energy_j, result.clocks
             late = answer.latency_s, options.latency_budget_s
             self._recent.append(Recent(answer.model, exit_index, *late, energy_j, clocks, reason))
-        for observer in self._observers:
+        for observer in self.observers:
             observer.answered(answer, options)
 
     def _load(self, name):

@@ -351,6 +351,8 @@ def _as_text(sample: Sample, result: Result, exit_count: int) -> str:
         words.append("stopped for the deadline")
     elif result.reason == "deepest exit allowed":
         words.append("stopped at the deepest exit allowed")
+    if result.energy_budget_met is False:
+        words.append("energy budget exceeded")
     return f"{sample.name}: {'; '.join(words)}"
 
 
@@ -378,5 +380,6 @@ def _as_json(sample: Sample, result: Result, exit_count: int) -> str:
         "clocks_hz": dict(result.clocks),
         "reason": result.reason,
         "deadline_met": result.deadline_met,
+        "energy_budget_met": result.energy_budget_met,
     }
     return json.dumps(document)

@@ -35,9 +35,9 @@ def whole_screen() -> Iterator[None]:
 
 
 def draw(lines: Iterable[str], *, footer: str) -> None:
-    """Draw as many lines as there is room for above the footer, each as far as there is room."""
+    """Draw as many lines as there is room for above the footer, each as far as there is room; "…" says it is cut."""
     columns, rows = shutil.get_terminal_size()
-    shown = [f"{line[:columns]}{_REST_OF_LINE}" for line in (*list(lines)[: rows - 1], footer)]
+    shown = [f"{_cut(line, columns)}{_REST_OF_LINE}" for line in (*list(lines)[: rows - 1], footer)]
     click.echo(_HOME + "\n".join(shown) + _REST_OF_SCREEN, nl=False)
 
 
@@ -50,6 +50,10 @@ def key_within(seconds: float) -> str:
     poll.register(sys.stdin, select.POLLIN)
     ready = poll.poll(1000.0 * seconds)
     return os.read(sys.stdin.fileno(), 32).decode(errors="replace") if ready else ""
+
+
+def _cut(line: str, columns: int) -> str:
+    return line if len(line) <= columns else f"{line[: columns - 1]}…"
 
 
 @contextmanager

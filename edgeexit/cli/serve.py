@@ -123,7 +123,7 @@ def _flags(
 
 def _check(told: Told) -> None:
     """Print what would run."""
-    from edgeexit.daemon.serving import check, settings_with_origins  # noqa: PLC0415  loads NumPy
+    from edgeexit.daemon.serving import check, remarks_on, settings_with_origins  # noqa: PLC0415  loads NumPy
 
     checked = check(told)
     click.echo("Bundles")
@@ -133,7 +133,7 @@ def _check(told: Told) -> None:
     for key, value, origin in settings_with_origins(told):
         if key != "bundles":
             click.echo(f"  {key} = {_value_text(value)}  ({origin})")
-    for remark in told.remarks:
+    for remark in remarks_on(told):
         click.echo(f"Remark: {remark}")
 
 

@@ -12,7 +12,7 @@ import click
 from edgeexit.cli.extras import needing
 from edgeexit.cli.numbers import FiniteRange
 from edgeexit.cli.screen import draw, key_within, whole_screen
-from edgeexit.errors import EdgeExitError
+from edgeexit.errors import Denied, EdgeExitError
 
 if TYPE_CHECKING:
     from edgeexit.client import Client
@@ -22,7 +22,10 @@ _BAR: Final = 24
 _RECENT: Final = 8
 _ENDING: Final = frozenset("qQ\x1b\x04")
 """Keys that end the view: q, Escape alone, Ctrl-D."""
+_PATIENCE_S: Final = 5.0
+"""Within this a daemon that is well has told its state."""
 _NOT_KNOWN: Final = "-"
+_SETTERS: Final = {"in process": "the daemon itself, as on any simulated board"}
 
 
 @click.command("top", short_help="Watch a daemon: requests, exits, clocks, energy.")
@@ -47,11 +50,15 @@ def command(url: str | None, unix: Path | None, token_file: Path | None, every_s
         from edgeexit.client import Client  # noqa: PLC0415
     token = None if token_file is None else token_file.read_text(encoding="ascii").strip()
     where = {"unix": unix} if unix is not None else {"url": url or DEFAULT_URL}
-    with Client(**where, token=token) as client:
-        if once or not sys.stdout.isatty():
-            click.echo("\n".join(_printable(lines_of(client.state()))))
-        else:
-            _watch(client, every_s)
+    with Client(**where, token=token, timeout_s=_PATIENCE_S) as client:
+        try:
+            if once or not sys.stdout.isatty():
+                click.echo("\n".join(_printable(lines_of(client.state()))))
+            else:
+                _watch(client, every_s)
+        except Denied as error:
+            how = "; --token-file FILE names the file that holds it" if error.token_helps else ""
+            raise Denied(f"{error}{how}", token_helps=error.token_helps) from error
     return 0
 
 
@@ -66,6 +73,8 @@ def _watch(client: Client, every_s: float) -> None:
 def _present(client: Client, every_s: float) -> Iterator[str]:
     try:
         yield from lines_of(client.state())
+    except Denied:
+        raise
     except EdgeExitError as error:
         yield f"{error}"
         yield f"trying again every {every_s:g} s"
@@ -95,8 +104,8 @@ def lines_of(state: dict[str, Any]) -> Iterator[str]:
     )
     late, due = minute["deadlines_missed"], minute["deadlines_met"] + minute["deadlines_missed"]
     quantiles = ", ".join(f"{name} {_seconds(value)}" for name, value in minute["latency_s"].items())
-    yield f"latency      {quantiles}; {late} of {due} late"
-    yield f"energy       {_energy(minute['energy_per_sample_j'], state['energy_source'])}"
+    yield f"latency      {quantiles}; {late} of {due} answers late"
+    yield f"energy       {_energy(minute, state['energy_source'])}"
     yield from _clocks(state)
     yield from _exits(minute["exits"])
     yield from _models(state["models"])
@@ -125,7 +134,7 @@ def _board(state: dict[str, Any]) -> str:
 
 def _clocks(state: dict[str, Any]) -> Iterator[str]:
     why = f": {state['clocks_reason']}" if state["clocks_reason"] else ""
-    yield f"clocks       set by {state['clocks_set_by']}{why}"
+    yield f"clocks       set by {_SETTERS.get(state['clocks_set_by'], state['clocks_set_by'])}{why}"
     for name, clock in state["clocks"].items():
         points, hertz = clock["points_hz"], clock["hz"]
         if hertz is None:
@@ -173,7 +182,8 @@ def _seconds(value: float | None) -> str:
     return f"{value:.3g} s" if value >= 1.0 else f"{1e3 * value:.3g} ms"
 
 
-def _energy(value: float | None, source: str | None) -> str:
+def _energy(minute: dict[str, Any], source: str | None) -> str:
+    value = minute["energy_per_sample_j"]
     if value is None:
-        return "not known"
+        return "no meter tells it" if minute["answered"] else _NOT_KNOWN
     return f"{1e3 * value:.3g} mJ a sample ({source or 'modelled'})"

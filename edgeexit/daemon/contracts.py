@@ -139,6 +139,14 @@ class Service(Protocol):
             EngineError: If ONNX Runtime fails.
         """
 
+    def turned_away(self, name: str, error: Exception) -> None:
+        """Tell observers of a request to a model that never came to `infer`: it cannot be read, or asks what cannot be.
+
+        Args:
+            name: What the client calls the model; there may be none of that name.
+            error: Why.
+        """
+
     async def load(self, name: str) -> None:
         """Load every version of a model, or load it anew from the same folder.
 
@@ -178,4 +186,4 @@ class Observer(Protocol):
         """Tell of an answer."""
 
     def refused(self, model: str, error: Exception) -> None:
-        """Tell of a request that was accepted by the protocol but not answered; `error` says why."""
+        """Tell of a request to a model that was not answered; `error` says why."""

@@ -54,8 +54,12 @@ class Inference:
             ModelNotReady: If the model has never been loaded.
             MalformedMessage: If an output is wanted that the model does not have.
         """
-        bundle = bundle_of(view)
-        wanted = check_wanted(request.outputs, bundle, binary=request.all_binary)
+        try:
+            bundle = bundle_of(view)
+            wanted = check_wanted(request.outputs, bundle, binary=request.all_binary)
+        except Exception as error:
+            self._service.turned_away(view.name, error)
+            raise
         answer = await self._counted(view, version, request, options)
         return Answered(
             answer.model, answer.version, output_tensors(answer, wanted, bundle), response_parameters(answer)

@@ -77,7 +77,9 @@ class Line:
             raise Refused(f"an answer takes at least {_ms(job.least_s)}, and is due in {due}: ask for more time")
         if wait_s <= 0.0 and start_s + job.least_s <= job.deadline_s:
             return  # nobody is before it: it may be in time, and another try will not be safer
-        raise Refused(f"the answer cannot be in time: it is due in {due}, and {_ms(wait_s)} are taken", wait_s)
+        taken, work = _ms(wait_s), _ms(job.least_s + care_s)
+        text = f"it is due in {due}, the engine is taken for {taken}, and the work takes {work}"
+        raise Refused(f"the answer cannot be in time: {text}", wait_s)
 
     @staticmethod
     def _check_others(job: Job, now_s: float, start_s: float, behind: list[Job]) -> None:

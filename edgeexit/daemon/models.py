@@ -122,13 +122,17 @@ class Models:
         for place in self._versions(name).values():
             async with place.lock:
                 self._retire(place)
+                if place.state != UNLOADED:
+                    log.info("model %s version %s is unloaded", name, place.served.version)
                 place.state, place.reason = UNLOADED, "unloaded on request"
 
     async def reload_changed(self) -> None:
         """Load anew what has changed on disk since it was looked at last; what fails is told by its view."""
         for place in self._all():
             stamp = stamp_of(place.served)
-            if place.state != UNLOADED and stamp is not None and stamp != place.seen:
+            if stamp is None:
+                self._note_gone(place)
+            elif place.state != UNLOADED and stamp != place.seen:
                 await self._load(place)
 
     def left(self, slot: Slot) -> None:
@@ -169,6 +173,19 @@ class Models:
             name, version = place.served.name, place.served.version
             log.error("model %s version %s cannot be loaded%s: %s", name, version, kept, reason)
         place.state, place.reason = state, reason
+
+    @staticmethod
+    def _note_gone(place: _Place) -> None:
+        """Warn, once, that what a model was loaded from is not there any more."""
+        if place.seen is not None and place.slot is not None:
+            served = place.served
+            log.warning(
+                "%s is not there any more: model %s version %s serves on as it was loaded",
+                served.path,
+                served.name,
+                served.version,
+            )
+        place.seen = None
 
     def _retire(self, place: _Place) -> None:
         slot, place.slot = place.slot, None

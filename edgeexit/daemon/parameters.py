@@ -70,6 +70,8 @@ def _of_result(result: Result) -> dict[str, Scalar]:
         parameters |= {"energy_j": result.energy_j, "energy_source": result.energy_source.value}
         if result.energy_uncertainty_j is not None:
             parameters["energy_uncertainty_j"] = result.energy_uncertainty_j
+    if result.energy_budget_met is not None:
+        parameters["energy_budget_met"] = result.energy_budget_met
     if result.clocks:
         parameters["clocks"] = ",".join(f"{name}={hz}" for name, hz in result.clocks.items())
     return parameters

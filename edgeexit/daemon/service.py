@@ -150,11 +150,15 @@ class DaemonService:
             options = self._with_defaults(options)
             answer = await self._infer(name, version, inputs, options)
         except Exception as error:
-            for observer in self._observers:
-                observer.refused(name, error)
+            self.turned_away(name, error)
             raise
         self._note(answer, options)
         return answer
+
+    def turned_away(self, name: str, error: Exception) -> None:
+        """Tell observers of a request that is not answered; see `contracts.Service`."""
+        for observer in self._observers:
+            observer.refused(name, error)
 
     async def _infer(
         self, name: str, version: str | None, inputs: Mapping[str, Array], options: InferOptions
@@ -262,6 +266,9 @@ class DaemonService:
             await self._change_governor(governor)
         if latency_budget_s is not None or no_deadline:
             self.settings = replace(self.settings, latency_budget_s=None if no_deadline else latency_budget_s)
+            log.info(
+                "the default deadline is now %s", "none" if no_deadline else f"{1e3 * (latency_budget_s or 0):g} ms"
+            )
 
     async def _change_governor(self, governor: str) -> None:
         if self._engine is None or self._setter is None:
@@ -273,6 +280,7 @@ class DaemonService:
         self.settings = replace(self.settings, governor=governor, governor_options={})
         if governor == NO_GOVERNOR:
             await asyncio.wrap_future(self._engine.call(self._setter.hold.restore))
+        log.info("the governor is now %s", governor)
 
     async def _look_at_clocks(self, device: Device, setter: Setter) -> None:
         points_hz = {name: domain.operating_points_hz for name, domain in device.domains.items()}

@@ -66,6 +66,18 @@ def check(told: Told) -> list[CheckedBundle]:
     return [_checked(each) for each in served]
 
 
+def remarks_on(told: Told) -> list[str]:
+    """Return what is no mistake, and may still not be as it was meant."""
+    config = told.config
+    sockets = [path for path in (config.unix, config.grpc_unix) if path is not None]
+    absent = (
+        f"the folder of the Unix socket {path} is not there now: it must be once the daemon starts"
+        for path in sockets
+        if not path.parent.is_dir()
+    )
+    return [*told.remarks, *absent]
+
+
 def settings_with_origins(told: Told) -> Iterator[tuple[str, Any, str]]:
     """Return every setting's key, value and origin."""
     for key, value in as_mapping(told.config).items():

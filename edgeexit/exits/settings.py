@@ -139,7 +139,7 @@ def rule_parameters(
     if drop not in calibrated:
         raise OptionError(
             f"setting {name!r} is not calibrated for an accuracy drop of {drop} points; "
-            f"there are: {', '.join(sorted(calibrated, key=float))}; ask for one of them (--allowed-drop)"
+            f"there are: {', '.join(sorted(calibrated, key=float))}"
         )
     parameters = dict(calibrated[drop])
     if "predictor" in parameters:

@@ -166,7 +166,11 @@ class Answering:
             energy_j = self._clocking.spent_j if energy is None else energy.energy_j
             self._steering.ran([answer], end_s - start_s, energy_j, end_s)
         self._shadowing.answered(way.setting, answer, program, end_s, limits.next_request_s)
-        return answer, self._result(way, answer, start_s, end_s, energy, limits.deadline_s)
+        result = self._result(way, answer, start_s, end_s, energy, limits.deadline_s)
+        spent_j = self._clocking.spent_j
+        if limits.energy_budget_j is not None and spent_j is not None:
+            result = result._replace(energy_budget_met=spent_j <= limits.energy_budget_j * ROUNDING)
+        return answer, result
 
     def _answer_one_by_one(
         self, arrays: Mapping[str, Array], samples: int, limits: Limits, asked: Asked

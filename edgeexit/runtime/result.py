@@ -54,6 +54,9 @@ class Result(NamedTuple):
     """Accuracy that the exit rule's setting may cost, in points; None for a rule without calibration."""
     logits: FloatArray | None = None
     """(C,) float32, what the network puts out at the exit that answered; None in a result that was made by hand."""
+    energy_budget_met: bool | None = None
+    """Whether the work, without idling and as the cost table has it, kept its budget of energy; None without a budget,
+    and where costs are not known."""
 
     @property
     def clocks(self) -> Clocks:

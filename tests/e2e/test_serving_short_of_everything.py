@@ -314,7 +314,7 @@ def test_clockd_whose_log_has_no_reader_any_more_answers_and_gives_clocks_back(t
 
 @needs_fuse
 def test_clockd_whose_log_nobody_reads_answers_and_gives_clocks_back(tmp_path, pipe):
-    reading, writing = pipe
+    _, writing = pipe
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     with contextlib.suppress(BlockingIOError):
         os.set_blocking(writing, False)

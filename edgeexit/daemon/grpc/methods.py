@@ -84,8 +84,12 @@ class Methods:
         """Answer a request to infer."""
         asked = read_request(data, self._limits)
         request = asked.request
-        view = self._service.model(asked.model, asked.version)
-        options = self._within(options_of(request.parameters), remaining_s)
+        try:
+            view = self._service.model(asked.model, asked.version)
+            options = self._within(options_of(request.parameters), remaining_s)
+        except Exception as error:
+            self._service.turned_away(asked.model, error)
+            raise
         answer = await self._inference.answer(view, asked.version, request, options)
         return write_response(answer, request_id=request.id)
 

@@ -25,6 +25,7 @@ from edgeexit.errors import (
     PluginNotFound,
     Refused,
     TooLarge,
+    UnknownEncoding,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (TooLarge, 413),
+    (UnknownEncoding, 415),
     (MalformedMessage, 400),
     (ClientLeft, 400),
     (InputError, 400),

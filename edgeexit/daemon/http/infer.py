@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from starlette.exceptions import HTTPException
-
 from edgeexit.daemon.http.body import CancelledIfClientLeaves, ClientLeft, read_body
 from edgeexit.daemon.http.failures import failure_of
 from edgeexit.daemon.parameters import options_of
+from edgeexit.errors import UnknownEncoding
 from edgeexit.open_inference import decode_request, encode_response
 from edgeexit.open_inference.compression import ENCODINGS, compress, decompress
 from edgeexit.open_inference.framing import HEADER, json_length
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from edgeexit.daemon.contracts import Service
     from edgeexit.daemon.http.refusal import Header, Receive, Scope, Send
     from edgeexit.daemon.inference import Answered, Inference
-    from edgeexit.open_inference import WireLimits
+    from edgeexit.open_inference import InferRequest, WireLimits
     from edgeexit.open_inference.framing import Frame
 
 _JSON_LENGTH: Final = HEADER.lower().encode()
@@ -69,16 +68,27 @@ class Infer:
 
     async def _reply(self, scope: Scope, receive: Receive) -> _Reply:
         path = scope["path_params"]
-        view = self._service.model(path["name"], path.get("version"))
-        asked = _asked(scope)
+        name, version = path["name"], path.get("version")
+        try:
+            view = self._service.model(name, version)
+            asked = _asked(scope)
+            request = await self._read(scope, receive, asked)
+            options = options_of(request.parameters)
+        except ClientLeft:
+            raise
+        except Exception as error:
+            self._service.turned_away(name, error)
+            raise
+        with CancelledIfClientLeaves(receive):
+            answer = await self._inference.answer(view, version, request, options)
+            return await _reply_with(_frame(answer, request.id), asked.answer_encoding)
+        raise ClientLeft("the client left before it had its answer")
+
+    async def _read(self, scope: Scope, receive: Receive, asked: _Asked) -> InferRequest:
         body = await read_body(scope, receive, self._limits.body_bytes)
         if asked.encoding is not None:
             body = await asyncio.to_thread(decompress, body, asked.encoding, self._limits.body_bytes)
-        request = decode_request(body, json_length(asked.json_length), self._limits)
-        with CancelledIfClientLeaves(receive):
-            answer = await self._inference.answer(view, path.get("version"), request, options_of(request.parameters))
-            return await _reply_with(_frame(answer, request.id), asked.answer_encoding)
-        raise ClientLeft("the client left before it had its answer")
+        return decode_request(body, json_length(asked.json_length), self._limits)
 
 
 def _asked(scope: Scope) -> _Asked:
@@ -98,7 +108,7 @@ def _body_encoding(header: bytes) -> str | None:
     if name in ("", "identity"):
         return None
     if name not in ENCODINGS:
-        raise HTTPException(415, f"the body may be plain or {' or '.join(ENCODINGS)}, not {name[:40]!r}")
+        raise UnknownEncoding(f"the body may be plain or {' or '.join(ENCODINGS)}, not {name[:40]!r}")
     return name
 
 

@@ -119,6 +119,7 @@ def _of_answers() -> dict[str, Schema]:
                 energy_j=_NUMBER,
                 energy_source=_STRING,
                 energy_uncertainty_j=_NUMBER,
+                energy_budget_met=_told("Without idling, as the cost table has it.", _BOOLEAN),
                 clocks=_told('In Hz, for instance "gpu=1300500000".', _STRING),
             ),
             outputs=_list(ref("Tensor")),

@@ -131,7 +131,7 @@ def logging_to(stream: TextIO | None, level: str, form: str) -> Iterator[None]:
 
 
 class RefusalLog:
-    """Logs that requests were refused: the first at once, then at most one line in ten seconds, with their number.
+    """Logs that requests were not answered: the first at once, then at most one line in ten seconds, with their number.
 
     Args:
         now_s: Tells the time.
@@ -151,7 +151,9 @@ class RefusalLog:
         now_s = self._now_s()
         if now_s < self._next_s:
             return
-        many = f"{self._untold} requests were refused, the last" if self._untold > 1 else "a request was refused"
+        many = (
+            f"{self._untold} requests were not answered, the last" if self._untold > 1 else "a request was not answered"
+        )
         fields = {"model": model, "refused": self._untold, "kind": type(error).__name__}
         log.info("%s for %s: %s", many, model, error, extra={"fields": fields})
         self._untold, self._next_s = 0, now_s + _EVERY_S

@@ -46,7 +46,7 @@ class Metrics:
         self._answers = Counter("edgeexit_answers", "Requests that were answered.", version, registry=registry)
         self._failures = Counter(
             "edgeexit_failures",
-            "Requests to a model, well formed, that were not answered.",
+            "Requests to a model that were not answered; neither who may not ask nor who was kept out by limits.",
             ("model", "reason"),
             registry=registry,
         )

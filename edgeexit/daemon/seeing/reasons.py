@@ -8,6 +8,7 @@ from edgeexit.errors import (
     DeadlinePassed,
     EngineError,
     InputError,
+    MalformedMessage,
     ModelNotFound,
     ModelNotReady,
     OptionError,
@@ -22,7 +23,7 @@ _REASONS: Final = (
     (Refused, "refused"),
     (DeadlinePassed, "deadline_passed"),
     (EngineError, "engine_error"),
-    ((InputError, OptionError, PluginNotFound), "bad_request"),
+    ((InputError, MalformedMessage, OptionError, PluginNotFound), "bad_request"),
 )
 
 

@@ -23,6 +23,12 @@ def test_check_prints_bundles_and_settings(capsys):
     assert "  tcp = false  (flag --no-tcp)" in printed
 
 
+def test_check_remarks_on_a_socket_whose_folder_is_not_there(tmp_path, capsys):
+    socket = tmp_path / "missing" / "s"
+    assert main(["serve", "fashion-resnet", "--unix", str(socket), "--check"]) == 0
+    assert f"Remark: the folder of the Unix socket {socket} is not there now" in capsys.readouterr().out
+
+
 def test_a_set_without_a_value_is_refused(capsys):
     assert main(["serve", "fashion-resnet", "--set", "port", "--check"]) == 2
     assert "--set takes KEY=VALUE, not 'port'" in capsys.readouterr().err

@@ -32,11 +32,11 @@ def made_up_state(**changes):
 
 
 @contextmanager
-def daemon_that_says(state):
+def daemon_that_says(state, status_code=200):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             body = json.dumps(state).encode()
-            self.send_response(200)
+            self.send_response(status_code)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -85,12 +85,25 @@ def test_without_sensors_and_clocks_it_says_so(capsys):
     assert "clocks       set by nobody: no clockd" in text
 
 
+def test_on_a_simulated_board_the_daemon_itself_sets_clocks(capsys):
+    assert "clocks       set by the daemon itself, as on any simulated board" in printed(
+        capsys, clocks_set_by="in process"
+    )
+
+
 def test_a_daemon_that_is_not_there_is_an_error_of_one_line(capsys):
     with daemon_that_says({}) as url:
         pass
     assert main(["top", "--url", url, "--once"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"edgeexit: error: no daemon answers at {url}")
+
+
+def test_where_a_token_is_needed_it_says_how_to_give_it(capsys):
+    with daemon_that_says({"error": "the token is wrong"}, 401) as url:
+        assert main(["top", "--url", url, "--once"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("the token is wrong; --token-file FILE names the file that holds it")
 
 
 def test_two_places_at_once_are_refused(capsys):

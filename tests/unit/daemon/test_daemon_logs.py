@@ -79,7 +79,7 @@ def test_a_flood_of_refusals_is_a_line_in_ten_seconds():
 
     lines = [line.partition("info: ")[2] for line in lines_of("text", log_them=flood)]
     assert lines == [
-        "a request was refused for a: full",
-        "10 requests were refused, the last for a: full",
-        "10 requests were refused, the last for a: full",
+        "a request was not answered for a: full",
+        "10 requests were not answered, the last for a: full",
+        "10 requests were not answered, the last for a: full",
     ]

@@ -245,6 +245,40 @@ def test_a_bundle_that_was_replaced_on_disk_is_noticed(images, tmp_path):
     assert answer.results[0].label == 9
 
 
+def test_a_folder_that_is_gone_is_warned_of_once_and_its_model_serves_on(images, tmp_path, caplog):
+    folder = copied(tmp_path / "bundle")
+
+    async def remove_it(service):
+        shutil.rmtree(folder)
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+        return await ask(service, images[:1])
+
+    served = [ServedBundle(name="shirts", path=str(folder))]
+    assert run(remove_it, served=served, watch_s=0.02).results[0].label == 9
+    told = [record.message for record in caplog.records if "not there any more" in record.message]
+    assert told == [f"{folder} is not there any more: model shirts version 1 serves on as it was loaded"]
+
+
+def test_what_is_changed_is_logged(caplog):
+    caplog.set_level("INFO", "edgeexit.daemon")
+
+    async def change(service):
+        await service.change(governor="none", latency_budget_s=0.05)
+        await service.change(no_deadline=True)
+        await service.unload("shirts")
+        await service.unload("shirts")
+
+    run(change)
+    told = [record.message for record in caplog.records]
+    assert told[-4:] == [
+        "the governor is now none",
+        "the default deadline is now 50 ms",
+        "the default deadline is now none",
+        "model shirts version 1 is unloaded",
+    ]
+
+
 class _no_limit:  # noqa: N801  asyncio.timeout came with Python 3.11
     async def __aenter__(self):
         return self

@@ -73,7 +73,7 @@ def test_what_an_idle_engine_could_not_do_in_time_is_refused_for_good():
 
 def test_what_the_queue_makes_late_is_refused_for_now():
     line = line_of(job(0, 1.0), job(1, 2.0))
-    with pytest.raises(Refused, match="due in 2400 ms, and 2000 ms are taken") as refusal:
+    with pytest.raises(Refused, match="due in 2400 ms, the engine is taken for 2000 ms, and") as refusal:
         line.join(job(2, 2.4), 0.0, 0.0)
     assert refusal.value.retry_after_s == 2.0
 

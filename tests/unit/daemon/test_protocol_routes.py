@@ -13,6 +13,7 @@ import pytest
 from http_here import protocol_app, served
 from session_service import SessionService
 
+from edgeexit.daemon.seeing.reasons import reason_of
 from edgeexit.errors import (
     BundleError,
     DeadlinePassed,
@@ -158,6 +159,40 @@ def test_a_wrong_length_of_the_json_is_refused(client, header):
 def test_a_parameter_out_of_its_range_is_refused(client, parameters, text):
     frame = encode_request({"image": BLANK}, binary=False, parameters=parameters)
     assert told(client.post(INFER, content=frame.body)) == (400, text)
+
+
+class Refusals:
+    """An observer that notes who was not answered."""
+
+    def __init__(self):
+        self.seen = []
+
+    def refused(self, model, error):
+        self.seen.append((model, reason_of(error)))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "noted"),
+    [
+        (INFER, b"{", (NET, "bad_request")),
+        (INFER, bytes(300_000), (NET, "bad_request")),
+        (INFER, encode_request({"image": BLANK}, parameters={"timeout": -1}).body, (NET, "bad_request")),
+        (
+            INFER,
+            encode_request({"image": BLANK}, outputs=[RequestedOutput("x", binary=False)]).body,
+            (NET, "bad_request"),
+        ),
+        ("/v2/models/nobody/infer", FRAME.body, ("nobody", "model_not_found")),
+    ],
+)
+def test_what_never_comes_to_the_service_is_told_to_its_observers(client, service, path, body, noted):
+    refusals = Refusals()
+    service.observers.append(refusals)
+    try:
+        assert client.post(path, content=body).status_code >= 400
+    finally:
+        service.observers.remove(refusals)
+    assert refusals.seen == [noted]
 
 
 def test_the_shorter_of_two_budgets_counts(client, service):

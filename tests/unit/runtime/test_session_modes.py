@@ -119,6 +119,12 @@ def test_a_switch_is_taken_off_an_energy_budget_and_nothing_below_zero(bundle, b
     assert governor.asked[7].energy_budget_j == 0.0
 
 
+@pytest.mark.parametrize(("budget_j", "met"), [(None, None), (10.0, True), (1e-9, False)])
+def test_an_answer_says_whether_it_kept_its_energy_budget(bundle, board, images, budget_j, met):
+    with edgeexit.Session(bundle, board, Noting(), exit_rule=EveryExit()) as session:
+        assert session.infer(images[:1], energy_budget_j=budget_j).energy_budget_met is met
+
+
 def test_a_governor_may_have_looks_skipped(bundle, board, images):
     with edgeexit.Session(bundle, board, Noting(Decision({}, next_exit=3)), exit_rule=EveryExit()) as session:
         assert session.infer(images[:1]).exits_looked_at == (3, 4, 5)

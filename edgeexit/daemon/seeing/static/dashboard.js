@@ -41,13 +41,13 @@ function showTiles(state) {
   at("rate").closest(".tile").classList.toggle("bad", refusals > 0);
   const p50 = minute.latency_s.p50;
   text("p50", shown(p50));
-  text("latency-note", p50 === null ? "no answers yet" : `median; 95\u00a0% in ${shown(minute.latency_s.p95)}, 99\u00a0% in ${shown(minute.latency_s.p99)}`);
+  text("latency-note", p50 === null ? "no answer in the last minute" : `median; 95\u00a0% in ${shown(minute.latency_s.p95)}, 99\u00a0% in ${shown(minute.latency_s.p99)}`);
   const due = minute.deadlines_met + minute.deadlines_missed;
   text("met", due ? `${round((100 * minute.deadlines_met) / due)} %` : "–");
-  text("met-note", due ? `${minute.deadlines_missed} of ${due} late` : "no request had a deadline");
+  text("met-note", due ? `${minute.deadlines_missed} of ${due} answers late${refusals ? `, ${refusals}\u00a0not answered` : ""}` : "no answer had a deadline");
   at("met").closest(".tile").classList.toggle("bad", minute.deadlines_missed > 0);
   text("energy", joules(minute.energy_per_sample_j));
-  text("energy-note", minute.energy_per_sample_j === null ? "no meter tells it" : `a sample, ${state.energy_source ?? "modelled"}, mean of the last minute`);
+  text("energy-note", minute.energy_per_sample_j === null ? (minute.answered ? "no meter tells it" : "no answer in the last minute") : `a sample, ${state.energy_source ?? "modelled"}, mean of the last minute`);
   text("queue", String(state.queue.length));
   text("queue-limit", `of ${state.queue.limit}`);
   text("queue-note", state.queue.length ? "requests wait" : "nobody waits");
@@ -94,7 +94,7 @@ function showExits(state) {
     });
     parts.push(node("p", model, { class: "group" }), bars(rows));
   }
-  at("exits").replaceChildren(...(parts.length ? parts : [node("p", "No answers yet.", { class: "empty" })]));
+  at("exits").replaceChildren(...(parts.length ? parts : [node("p", "No answer in the last minute.", { class: "empty" })]));
 }
 
 function showRefusals(state) {
@@ -120,7 +120,7 @@ function showModels(state) {
     const what = model.reason ? `${model.state}: ${model.reason}` : model.state;
     return node("tr", [
       node("td", model.name), node("td", model.version),
-      node("td", what, model.ready && !model.reason ? {} : { class: "bad" }),
+      node("td", what, model.state === "failed" || (model.ready && model.reason) ? { class: "bad" } : {}),
       node("td", model.drifted ? "drifted" : model.ready ? "as calibrated" : "–", model.drifted ? { class: "bad" } : {}),
     ]);
   }));
