@@ -183,7 +183,7 @@ class Observer(Protocol):
     """Is told what happens, to count it; must be quick and never raises."""
 
     def answered(self, answer: InferAnswer, options: InferOptions) -> None:
-        """Tell of an answer."""
+        """Tell of an answer, once it is on its way."""
 
     def refused(self, model: str, error: Exception) -> None:
         """Tell of a request to a model that was not answered; `error` says why."""

@@ -59,7 +59,7 @@ def describe_model(service: Service, view: ModelView) -> dict[str, Any]:
             {"name": tensor.name, "datatype": datatype_name(tensor.dtype), "shape": _shape(tensor)}
             for tensor in bundle.inputs
         ],
-        "outputs": [output._asdict() for output in outputs_of(bundle)],
+        "outputs": [output._asdict() for output in outputs_of(bundle).values()],
         "parameters": {"task": bundle.task} | ({} if bundle.labels is None else {"labels": bundle.labels}),
     }
 
@@ -79,7 +79,7 @@ def describe_config(view: ModelView) -> dict[str, Any]:
         "version_policy": {"all": {}},
         "max_batch_size": 0,
         "input": [_config_tensor(*tensor) for tensor in inputs],
-        "output": [_config_tensor(*output) for output in outputs_of(bundle)],
+        "output": [_config_tensor(*output) for output in outputs_of(bundle).values()],
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ from edgeexit.errors import BundleError, EngineError, MalformedMessage, ModelNot
 from edgeexit.open_inference import OutputTensor, RequestedOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,19 +48,24 @@ def bundle_of(view: ModelView) -> Bundle:
     return view.bundle
 
 
-def outputs_of(bundle: Bundle) -> list[Output]:
-    """Return a model's outputs: the network's own, and those of edgeexit whose names it leaves free."""
+def outputs_of(bundle: Bundle) -> Mapping[str, Output]:
+    """Return a model's outputs by name: the network's own first, then those of edgeexit whose names it leaves free."""
     try:
         classes = bundle.class_count
     except BundleError:
         classes = -1
-    own = Output(bundle.output, "FP32", (-1, classes))
-    ours = [
+    return _outputs(bundle.output, classes)
+
+
+@lru_cache
+def _outputs(name: str, classes: int) -> Mapping[str, Output]:
+    own = Output(name, "FP32", (-1, classes))
+    ours = (
         Output(PROBABILITIES, "FP32", (-1, classes)),
         Output(LABEL, "INT64", (-1,)),
         Output(EXIT_INDEX, "INT64", (-1,)),
-    ]
-    return [own, *(output for output in ours if output.name != own.name)]
+    )
+    return MappingProxyType({own.name: own} | {output.name: output for output in ours if output.name != own.name})
 
 
 def check_wanted(wanted: Sequence[RequestedOutput] | None, bundle: Bundle, *, binary: bool) -> list[RequestedOutput]:
@@ -72,7 +79,7 @@ def check_wanted(wanted: Sequence[RequestedOutput] | None, bundle: Bundle, *, bi
     Raises:
         MalformedMessage: If the model does not have one, or classes are wanted of one that has none.
     """
-    there = {output.name: output for output in outputs_of(bundle)}
+    there = outputs_of(bundle)
     if wanted is None:
         return [RequestedOutput(name, binary) for name in there]
     for output in wanted:
@@ -105,6 +112,8 @@ def _array(results: Sequence[Result], name: str, bundle: Bundle) -> Array:
 
 
 def _rows(rows: list[Array], bundle: Bundle) -> Array:
+    if len(rows) == 1:
+        return rows[0][np.newaxis]
     return np.stack(rows) if rows else np.empty((0, bundle.class_count), np.float32)
 
 

@@ -152,7 +152,7 @@ class DaemonService:
         except Exception as error:
             self.turned_away(name, error)
             raise
-        self._note(answer, options)
+        asyncio.get_running_loop().call_soon(self._note, answer, options)  # the client need not wait for it
         return answer
 
     def turned_away(self, name: str, error: Exception) -> None:

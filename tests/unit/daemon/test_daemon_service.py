@@ -353,6 +353,7 @@ def test_a_client_that_leaves_is_not_waited_for(images):
 def test_the_status_tells_of_the_board_and_of_recent_answers(images):
     async def look(service):
         await ask(service, images[:1], latency_budget_s=1.0)
+        await asyncio.sleep(0)  # it is noted once the answer is on its way
         return service.status()
 
     status = run(look)
