@@ -28,6 +28,16 @@ else:
 PREFIX: Final = "EDGEEXIT_"
 MAX_FILE_BYTES: Final = 2**20
 _DEFAULT: Final = "default"
+_KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "null": '"none"',
+    "array": "a list",
+    "object": "a table",
+}
+"""What the types of a setting are called."""
 _NONE: Final = "none"
 """How a setting that may be without a value is given none: TOML and environments have no null."""
 _PATHS: Final = ("unix", "grpc_unix", "token_file", "cache_dir", "clockd_socket")
@@ -206,7 +216,7 @@ def _converted(key: str, given: _Value) -> Any:
     except (msgspec.ValidationError, ValueError) as error:
         if isinstance(error, OptionError):
             raise
-        raise OptionError(f"{where} = {given.value!r}: {_reason(error)}") from error
+        raise OptionError(f"{where} = {given.value!r}: {_reason(error, kind)}") from error
 
 
 def _bundles(given: _Value, where: str) -> Iterator[BundleConfig]:
@@ -267,5 +277,12 @@ def _path(kind: type, value: Any) -> Any:
     raise ValueError("expected the path of a file")
 
 
-def _reason(error: Exception) -> str:
-    return str(error).partition(" - at ")[0]
+def _reason(error: Exception, kind: Any = None) -> str:
+    """Return what is wrong with a value, in the words of the files and flags that it may come from."""
+    text = str(error).partition(" - at ")[0]
+    if text.startswith("Invalid enum value"):
+        return f"must be one of {', '.join(map(str, get_args(kind)))}"
+    if not text.startswith("Expected `"):
+        return text
+    kinds, _, more = text.removeprefix("Expected `").partition(", got")[0].partition("`")
+    return f"must be {' or '.join(_KINDS.get(each, each) for each in kinds.split(' | '))}{more}"
