@@ -52,6 +52,10 @@ class OptionError(EdgeExitError, ValueError):
     """An option of a governor, an exit rule or a command is out of its range."""
 
 
+class GovernorError(EdgeExitError, TypeError):
+    """A governor, most likely one of another package, decided what is no decision."""
+
+
 class PluginNotFound(EdgeExitError, LookupError):
     """No governor or exit rule of this name is installed."""
 

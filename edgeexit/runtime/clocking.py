@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from edgeexit.errors import GovernorError
 from edgeexit.protocols import Decision, Observation, SetsClocksAtRest
 from edgeexit.runtime.following import Follower
 from edgeexit.runtime.publishing import Publisher, as_preparing
@@ -163,7 +164,7 @@ class Clocking:
             if segments_done == 0:
                 self._samples = samples
             self._asked = self._observe(verdict, segments_done, limits, samples, now_s, before)
-            decision = governor.decide(self._asked)
+            decision = _checked(governor, governor.decide(self._asked))
             if decision.clocks:
                 self._lease.set(decision.clocks)
             clocks = self.read_clocks()
@@ -203,7 +204,7 @@ class Clocking:
             latency_guard=self.latency_guard,
             load=None,
         )
-        wanted = governor.rest(observation).clocks
+        wanted = _checked(governor, governor.rest(observation)).clocks
         if not wanted:
             return
         self._lease.set(wanted)
@@ -321,6 +322,21 @@ class Clocking:
         if self._previous_start_s is None or now_s <= self._previous_start_s:
             return None
         return min(1.0, self._busy_s / (now_s - self._previous_start_s))
+
+
+def _checked(governor: object, decision: Decision) -> Decision:
+    """Return a governor's decision; governors of other packages may be anything.
+
+    Raises:
+        GovernorError: If it is none.
+    """
+    if not isinstance(decision, Decision) or (decision.max_exit or 0) < 0:
+        name = getattr(governor, "name", type(governor).__name__)
+        raise GovernorError(
+            f"governor {name!r} answered {decision!r}: it must be a Decision whose deepest exit is 0 or more; take "
+            "another governor, or tell its author"
+        )
+    return decision
 
 
 def _hurried(limits: Limits) -> bool:

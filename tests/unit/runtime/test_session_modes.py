@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import edgeexit
-from edgeexit.errors import ExitsDrifted, InputError, OptionError
+from edgeexit.errors import ExitsDrifted, GovernorError, InputError, OptionError
 from edgeexit.exits.last import Last
 from edgeexit.protocols import Decision, Verdict
 from edgeexit.runtime import BatteryLife, Budget
@@ -123,6 +123,15 @@ def test_a_switch_is_taken_off_an_energy_budget_and_nothing_below_zero(bundle, b
 def test_an_answer_says_whether_it_kept_its_energy_budget(bundle, board, images, budget_j, met):
     with edgeexit.Session(bundle, board, Noting(), exit_rule=EveryExit()) as session:
         assert session.infer(images[:1], energy_budget_j=budget_j).energy_budget_met is met
+
+
+@pytest.mark.parametrize("nonsense", [3, "fast", {"gpu": 1}, Decision({}, max_exit=-3)])
+def test_a_governor_that_decides_nonsense_is_named(bundle, board, images, nonsense):
+    with (
+        edgeexit.Session(bundle, board, Noting(nonsense), exit_rule=EveryExit()) as session,
+        pytest.raises(GovernorError, match=r"governor '.*' answered .* must be a Decision"),
+    ):
+        session.infer(images[:1])
 
 
 def test_a_governor_may_have_looks_skipped(bundle, board, images):
