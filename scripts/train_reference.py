@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -90,11 +91,12 @@ def main() -> None:
     data = load_fashion_mnist(options.data)
     recipe = Recipe(epochs=options.epochs or Recipe().epochs, seed=options.seed)
     workshop = Workshop(options.work, data, recipe, replace(recipe, epochs=options.epochs or EPOCHS_OF_EXITS))
-    for name in REFERENCE_NETS if options.net == "all" else [options.net]:
-        if options.alone:
-            for width in options.alone:
-                workshop.alone(name, width)
-            continue
+    names = list(REFERENCE_NETS) if options.net == "all" else [options.net]
+    if options.alone:
+        for name, width in product(names, options.alone):
+            workshop.alone(name, width)
+        return
+    for name in names:
         bundle, traces = make_reference_bundle(workshop.with_exits(name), options.out / name, data)
         save_traces(options.work / f"{name}-traces.npz", traces)
         print(describe(bundle, traces))
