@@ -73,6 +73,7 @@ def test_json_gives_one_object_a_sample(tiny, batch, capsys):
         "energy_uncertainty_j": None,
         "reason": "last exit",
         "deadline_met": True,
+        "energy_budget_met": None,
     }
 
 
